@@ -1,0 +1,1 @@
+from gdwlib.gdw import GDW as GDW

@@ -1,0 +1,157 @@
+"""The exact meta-gradient of one virtual SGD step, without a second-order graph.
+
+With θ̂ = θ - (1/n) D Jᵀc (c the (n, C) logit gradient, J the Jacobian of all train logits, batch norm's coupling
+included, D each parameter's learning rate), the virtual step is linear in c. Hence, with v = ∇L_meta(θ̂),
+
+    ∂L_meta/∂c = -(1/n) J D v,
+
+one forward-mode product on the train batch. Everything here is functional (parameters and buffers in, gradients
+and buffers out) and touches no module's state, so that it can be vmapped over replicas.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.func import functional_call, grad_and_value, jvp, vjp
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from gdwlib._types import Float, Int, Tensor
+from gdwlib.forward_mode import Recording, Reusing
+from gdwlib.weighting import cross_entropy
+
+State = dict[str, Tensor]  # parameters or buffers by name
+
+
+def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[Tensor, State]:
+    """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics); changes nothing."""
+    moved = {name: buffer.clone() for name, buffer in buffers.items()}
+    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward mode
+        return functional_call(model, (params, moved), (x,)), moved
+
+
+class Forward(NamedTuple):
+    """One forward pass, kept so that it can be pulled back, and pushed forward, as often as needed."""
+
+    logits: Float[Tensor, "n C"]
+    buffers: State  # as the pass left them
+    pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,)
+    random: Tensor  # the random state it started from
+    outputs: list[Tensor]  # of its affine layers
+
+
+def forward(model: nn.Module, params: State, buffers: State, x: Tensor) -> Forward:
+    """Run the model on a batch, in whatever mode it is in."""
+
+    def run(params: State):
+        with Recording() as recording:
+            logits, moved = apply(model, params, buffers, x)
+        return logits, (moved, recording.outputs)
+
+    random = random_state(x)
+    logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
+    return Forward(logits, moved, pullback, random, outputs)
+
+
+def meta_gradient(
+    model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
+) -> tuple[State, Float[Tensor, ""]]:
+    """v = ∇L_meta and L_meta (Eq. 8): mean cross entropy of the meta batch at `params`."""
+
+    def loss(params: State) -> Tensor:
+        return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta).mean()
+
+    return grad_and_value(loss)(params)
+
+
+def tangent(
+    model: nn.Module, params: State, buffers: State, x: Tensor, direction: State, done: Forward
+) -> Float[Tensor, "n C"]:
+    """J·direction: how the logits of the pass `done` move when the parameters move along `direction`."""
+
+    def run(params: State) -> Tensor:
+        with Reusing(done.outputs):
+            return apply(model, params, buffers, x)[0]
+
+    with replayed(done.random, x):  # dropout draws the same masks
+        return jvp(run, (params,), (direction,))[1]
+
+
+def look_ahead(
+    model: nn.Module,
+    params: State,
+    buffers: State,
+    lrs: dict[str, float],
+    c: Float[Tensor, "n C"],
+    x: Tensor,
+    x_meta: Tensor,
+    y_meta: Int[Tensor, " m"],
+    done: Forward,
+) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
+    """How the meta loss after one virtual SGD step answers to the logit gradient that makes the step.
+
+    Args:
+        lrs: D, the learning rate by parameter name.
+        c: the logit gradient of each train example.
+        done: the forward pass over the train batch x.
+
+    Returns:
+        ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and L_meta(θ̂), shape ().
+    """
+    n = len(x)
+    (gradient,) = done.pullback(c / n)
+    theta_hat = {name: param - lrs[name] * gradient[name] for name, param in params.items()}  # Eq. 9
+    v, meta_loss = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
+    d_v = {name: lrs[name] * v[name] for name in v}
+    return -tangent(model, params, buffers, x, d_v, done) / n, meta_loss
+
+
+def random_state(x: Tensor) -> Tensor:
+    """The state of the random number generator that layers working on `x` draw from."""
+    return _rng(x).get_rng_state()
+
+
+@contextlib.contextmanager
+def replayed(state: Tensor, x: Tensor):
+    """Draw once more the random numbers drawn since `state`, then go on from where the generator was."""
+    now = random_state(x)
+    _rng(x).set_rng_state(state)
+    try:
+        yield
+    finally:
+        _rng(x).set_rng_state(now)
+
+
+def _rng(x: Tensor):
+    return torch if x.device.type == "cpu" else getattr(torch, x.device.type)
+
+
+def trained(
+    model: nn.Module, optimizer: torch.optim.Optimizer, name: str = "optimizer"
+) -> tuple[State, dict[str, float]]:
+    """The parameters an optimizer step would move, detached, and each one's current learning rate, by name.
+
+    Raises:
+        ValueError: the optimizer owns none of the model's parameters, or needs a closure.
+    """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ValueError(f"{name}: LBFGS evaluates the model by itself; use one that steps on given gradients")
+    lr_of = {id(param): group["lr"] for group in optimizer.param_groups for param in group["params"]}
+    own = {key: p for key, p in model.named_parameters() if p.requires_grad and id(p) in lr_of}
+    if not own:
+        raise ValueError(f"{name}: holds none of the trainable parameters it should")
+    return {key: p.detach() for key, p in own.items()}, {key: lr_of[id(p)] for key, p in own.items()}
+
+
+def descend(
+    model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None
+) -> None:
+    """Hand `gradient` (by parameter name) to the optimizer and step."""
+    optimizer.zero_grad(set_to_none=True)
+    for name, param in model.named_parameters():
+        param.grad = gradient.get(name)
+    if max_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+    optimizer.step()

@@ -1,0 +1,213 @@
+"""GDW: Algorithm 1 of the paper, as an object for any training loop. MWNet is the same with `level="instance"`."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call, vjp
+
+from gdwlib import bilevel, weighting
+from gdwlib._types import Float, Tensor
+from gdwlib.models import WeightNet
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What one step saw and used. Everything is detached and on the device; `float()` synchronises."""
+
+    train_loss: Float[Tensor, ""]  # unweighted mean cross entropy of the train batch at θ_{τ-1}, nats
+    meta_loss: Float[Tensor, ""]  # mean cross entropy of the meta batch at θ̂, nats; NaN where no meta step was made
+    logits: Float[Tensor, "n C"]  # of the train batch at θ_{τ-1}
+    first_weights: Float[Tensor, "n C"]  # ω after the first Eq. 4
+    class_weights: Float[Tensor, "n C"]  # ω′ after Eq. 11 and the second Eq. 4: what the model's update used
+    class_gradient: Float[Tensor, "n C"]  # g = ∂L_meta/∂ω; zero where no meta step was made
+
+
+class GDW:
+    """Generalized Data Weighting around an unmodified model and optimizer.
+
+        gdw = GDW(model, optimizer, num_classes=10)
+        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_loader):
+            out = gdw.step(x, y, x_meta, y_meta)
+
+    Args:
+        model: any module mapping x to (n, C) logits, batch norm and dropout included.
+        optimizer: a `torch.optim` optimizer over (some of) its parameters. The virtual step uses each parameter
+            group's current learning rate, without momentum or weight decay. Parameters that are frozen or not in
+            the optimizer stay as they are.
+        num_classes: C, at least 2.
+        weight_net: maps (n, 1) detached losses to (n, 1) weights; default `WeightNet()` (1-100-1, sigmoid).
+        weight_optimizer: an optimizer over its parameters; default Adam(lr=1e-3, weight_decay=1e-4).
+        class_lr: η_ω of Eq. 11; default 0.1·n·C, which is the paper's 100 and 1000 at n = 100, C = 10 and 100.
+        clip: the largest change of a weight in one step (Eq. 11).
+        zero_mean: impose Eq. 4; False is the paper's Appendix B.2.
+        level: "class" (GDW) or "instance" (MWNet: one weight an example, from the updated weighting network).
+        meta_every: make the meta step every so many steps and use the weighting network as it is in between.
+        max_grad_norm: clip the model's gradient to this ℓ₂ norm.
+
+    Raises:
+        ValueError: an argument out of range, named.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        num_classes: int,
+        *,
+        weight_net: nn.Module | None = None,
+        weight_optimizer: torch.optim.Optimizer | None = None,
+        class_lr: float | None = None,
+        clip: float = 0.2,
+        zero_mean: bool = True,
+        level: str = "class",
+        meta_every: int = 1,
+        max_grad_norm: float | None = None,
+    ):
+        if level not in ("class", "instance"):
+            raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
+        for name, value, valid, want in (
+            ("num_classes", num_classes, num_classes >= 2, "at least 2"),
+            ("clip", clip, clip > 0, "above 0"),
+            ("class_lr", class_lr, class_lr is None or class_lr > 0, "above 0, or None for 0.1·n·C"),
+            ("meta_every", meta_every, meta_every >= 1, "at least 1"),
+            ("max_grad_norm", max_grad_norm, max_grad_norm is None or max_grad_norm > 0, "above 0, or None"),
+        ):
+            if not valid:
+                raise ValueError(f"{name}: must be {want}, not {value!r}")
+        if weight_optimizer is not None and weight_net is None:
+            raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
+        self.model, self.optimizer = model, optimizer
+        self.trained()  # raises where the optimizer owns nothing of the model
+        anchor = next(model.parameters())
+        self.weight_net = WeightNet().to(anchor.device, anchor.dtype) if weight_net is None else weight_net
+        self.weight_optimizer = weight_optimizer or torch.optim.Adam(
+            self.weight_net.parameters(), lr=1e-3, weight_decay=1e-4
+        )
+        bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
+        self.num_classes, self.level, self.zero_mean = num_classes, level, zero_mean
+        self.class_lr, self.clip, self.meta_every, self.max_grad_norm = class_lr, clip, meta_every, max_grad_norm
+        self.steps = 0
+        self._pending: dict[str, tuple[Tensor, Exception]] = {}
+
+    @torch.no_grad()
+    def step(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> StepOutput:
+        """One iteration of Algorithm 1: updates the model, the optimizers and the weighting network.
+
+        Args:
+            x, y: the train batch, (n, ...) floats and (n,) integer labels in 0..C-1, possibly wrong.
+            x_meta, y_meta: the meta batch, likewise, of any size m, with labels to be trusted.
+
+        Raises:
+            ValueError: shapes, types or labels that cannot be; nothing is updated.
+            FloatingPointError: non-finite images or logits; nothing is updated. On an accelerator what would need
+                a synchronisation (label range, finiteness) is raised by the next `check()` or `state_dict()`.
+        """
+        self._check_batch("x", x, "y", y)
+        self._check_batch("x_meta", x_meta, "y_meta", y_meta)
+        model = self.model.train()
+        params, lrs = self.trained()  # θ and D
+        buffers = dict(model.named_buffers())
+        phi = {name: param.detach() for name, param in self.weight_net.named_parameters()}
+        make_meta_step = self.steps % self.meta_every == 0
+        n = len(x)
+
+        # Step 1: one forward pass; first-stage weights from the losses; the virtual step's gradient
+        done = bilevel.forward(model, params, buffers, x)
+        logits = done.logits  # (n, C)
+        self._check_logits("x", logits)
+        losses = weighting.cross_entropy(logits, y)  # (n,)
+        p = weighting.probabilities(logits)  # (n, C)
+        d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
+        w, pull_weights = vjp(lambda phi: self._weights(phi, losses, p, y), phi)  # (n, C) ω, Eq. 4
+
+        if make_meta_step:
+            # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ
+            c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
+            response, meta_loss = bilevel.look_ahead(model, params, buffers, lrs, c, x, x_meta, y_meta, done)  # Eq. 9
+            self._check_logits("x_meta", meta_loss)
+            g = d1 * response  # (n, C) ∂L_meta/∂ω
+            bilevel.descend(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
+
+            if self.level == "instance":
+                w_new = self.weight_net(losses[:, None]).expand_as(w)  # (n, C) MWNet: V at φ_τ
+            else:
+                class_lr = 0.1 * n * self.num_classes if self.class_lr is None else self.class_lr
+                w_new = self._constrain(weighting.update(w, g, class_lr, self.clip), p, y)  # (n, C) Eq. 11, 4
+        else:
+            w_new, g, meta_loss = w, torch.zeros_like(w), losses.new_tensor(torch.nan)
+
+        # Step 3: the second-stage gradient goes back through the same forward pass
+        (gradient,) = done.pullback(weighting.manipulate(w_new, d1) / n)
+        bilevel.descend(model, self.optimizer, gradient, self.max_grad_norm)  # Eq. 12
+        for name, buffer in buffers.items():
+            buffer.copy_(done.buffers[name])
+        self.steps += 1
+        return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
+
+    def _weights(self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor) -> Tensor:
+        """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4."""
+        weight = functional_call(self.weight_net, phi, (losses[:, None],))  # (n, 1)
+        if weight.shape != (len(losses), 1):
+            raise ValueError(f"weight_net: must map (n, 1) losses to (n, 1) weights, gave {tuple(weight.shape)}")
+        return self._constrain(weight.expand_as(p), p, y)  # (n, C)
+
+    def _constrain(self, w: Tensor, p: Tensor, y: Tensor) -> Tensor:
+        return weighting.zero_mean(w, p, y) if self.zero_mean and self.level == "class" else w
+
+    def trained(self) -> tuple[bilevel.State, dict[str, float]]:
+        """The parameters the optimizer moves, detached, by name, and their current learning rates."""
+        return bilevel.trained(self.model, self.optimizer)
+
+    def state_dict(self) -> dict:
+        """Everything a resume needs: model, optimizer, weighting network, its optimizer, the step count."""
+        self.check()
+        return {name: part.state_dict() for name, part in self._parts().items()} | {"steps": self.steps}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from a `state_dict()`."""
+        expected = {*self._parts(), "steps"}
+        if set(state) != expected:
+            raise ValueError(f"state: expected the keys {sorted(expected)}, got {sorted(state)}")
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.steps = state["steps"]
+
+    def check(self) -> None:
+        """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
+        pending, self._pending = self._pending, {}
+        for ok, error in pending.values():
+            if not ok:
+                raise error
+
+    def _parts(self) -> dict:
+        names = ("model", "optimizer", "weight_net", "weight_optimizer")
+        return {name: getattr(self, name) for name in names}
+
+    def _require(self, ok: Tensor, error: Exception) -> None:
+        if ok.device.type == "cpu":
+            if not ok:
+                raise error
+        else:
+            before, _ = self._pending.get(str(error), (ok, error))
+            self._pending[str(error)] = (before & ok, error)
+
+    def _check_batch(self, x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
+        if not x.is_floating_point():
+            raise ValueError(f"{x_name}: must hold floating-point numbers, not {x.dtype}")
+        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            raise ValueError(f"{y_name}: labels must be integers, not {y.dtype}")
+        if y.dim() != 1 or x.dim() < 1 or len(x) != len(y) or len(y) == 0:
+            raise ValueError(
+                f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
+                f"got shapes {tuple(x.shape)} and {tuple(y.shape)}"
+            )
+        inside = (y >= 0) & (y < self.num_classes)
+        self._require(inside.all(), ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
+        self._require(x.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
+
+    def _check_logits(self, x_name: str, values: Tensor) -> None:
+        if x_name == "x" and values.shape[1:] != (self.num_classes,):
+            raise ValueError(f"model: must return (n, {self.num_classes}) logits, gave {tuple(values.shape)}")
+        error = FloatingPointError(f"model: NaN or infinite logits on {x_name}; has training diverged?")
+        self._require(values.isfinite().all(), error)
