@@ -155,3 +155,9 @@ def descend(
     if max_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     optimizer.step()
+
+
+def put(buffers: State, moved: State) -> None:
+    """Write what a forward pass left of the buffers into the module's own."""
+    for name, buffer in buffers.items():
+        buffer.copy_(moved[name])

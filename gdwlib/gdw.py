@@ -23,6 +23,17 @@ class StepOutput:
     class_gradient: Float[Tensor, "n C"]  # g = ∂L_meta/∂ω; zero where no meta step was made
 
 
+def default_weight_net(model: nn.Module) -> WeightNet:
+    """The paper's V, on the device and in the dtype of the model."""
+    anchor = next(model.parameters())
+    return WeightNet().to(anchor.device, anchor.dtype)
+
+
+def default_weight_optimizer(weight_net: nn.Module, lr: float = 1e-3, weight_decay: float = 1e-4) -> torch.optim.Adam:
+    """The paper's Adam for V."""
+    return torch.optim.Adam(weight_net.parameters(), lr, weight_decay=weight_decay)
+
+
 class GDW:
     """Generalized Data Weighting around an unmodified model and optimizer.
 
@@ -79,11 +90,8 @@ class GDW:
             raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
         self.model, self.optimizer = model, optimizer
         self.trained()  # raises where the optimizer owns nothing of the model
-        anchor = next(model.parameters())
-        self.weight_net = WeightNet().to(anchor.device, anchor.dtype) if weight_net is None else weight_net
-        self.weight_optimizer = weight_optimizer or torch.optim.Adam(
-            self.weight_net.parameters(), lr=1e-3, weight_decay=1e-4
-        )
+        self.weight_net = weight_net or default_weight_net(model)
+        self.weight_optimizer = weight_optimizer or default_weight_optimizer(self.weight_net)
         bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
         self.num_classes, self.level, self.zero_mean = num_classes, level, zero_mean
         self.class_lr, self.clip, self.meta_every, self.max_grad_norm = class_lr, clip, meta_every, max_grad_norm
@@ -140,8 +148,7 @@ class GDW:
         # Step 3: the second-stage gradient goes back through the same forward pass
         (gradient,) = done.pullback(weighting.manipulate(w_new, d1) / n)
         bilevel.descend(model, self.optimizer, gradient, self.max_grad_norm)  # Eq. 12
-        for name, buffer in buffers.items():
-            buffer.copy_(done.buffers[name])
+        bilevel.put(buffers, done.buffers)
         self.steps += 1
         return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
 

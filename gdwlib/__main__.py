@@ -1,0 +1,88 @@
+"""The command line: `python -m gdwlib COMMAND --help`."""
+
+import argparse
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+
+from gdwlib.config import RunConfig, nearest, project_folder
+from gdwlib.data import DATASETS, DataError
+from gdwlib.records import RecordError
+
+
+class Parser(argparse.ArgumentParser):
+    """One line for every error, naming the nearest valid flag."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_known_args(self, args=None, namespace=None):
+        parsed, unknown = super().parse_known_args(args, namespace)
+        for word in unknown:
+            if word.startswith("-"):
+                flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+                close = nearest(word.split("=")[0].lstrip("-").replace("_", "-"), [flag[2:] for flag in flags])
+                self.error(f"unknown flag {word.split('=')[0]}{close.replace(chr(39), '')}")
+        return parsed, unknown
+
+    def error(self, message: str):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parser() -> Parser:
+    top = Parser(prog="gdwlib", description="Generalized Data Weighting: run the paper's experiments.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    folders = argparse.ArgumentParser(add_help=False)
+    folders.add_argument("--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)")
+    folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
+
+    run = commands.add_parser("run", parents=[folders], help="train one run, resume it, or show its record")
+    for field in dataclasses.fields(RunConfig):
+        kind = (typing.get_args(field.type) or (field.type,))[0]
+        options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
+        default = "the preset's" if field.default is None else field.default
+        run.add_argument(
+            f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=f"(default: {default})", **options
+        )
+
+    data = commands.add_parser("data", parents=[folders], help="fetch and verify a data set")
+    data.add_argument("name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))
+    return top
+
+
+def run(args: argparse.Namespace) -> None:
+    from gdwlib.training import run as train
+
+    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
+    record = train(config, outputs=args.outputs, data=args.data)
+    print(
+        f"{record.path}\ntest accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
+        f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
+        f"{record.result['seconds']:.0f} s"
+    )
+
+
+def data(args: argparse.Namespace) -> None:
+    folder = args.data or project_folder("data")
+    for train in (True, False):
+        split = DATASETS[args.name].load(folder, train)
+        print(f"{args.name} {'train' if train else 'test'}: {len(split.images)} images, {split.images.shape[1:]}, verified")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parser().parse_args(argv)
+    try:
+        {"run": run, "data": data}[args.command](args)
+    except (DataError, RecordError, ValueError, FloatingPointError) as error:
+        print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"gdwlib {args.command}: stopped; the same command goes on after the last finished epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

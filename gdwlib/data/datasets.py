@@ -1,0 +1,140 @@
+"""Image data sets by name: what they are, and how their arrays get into memory.
+
+A user adds one with `gdwlib.DATASETS["mine"] = gdwlib.data.Dataset(...)`.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torchvision
+
+
+class DataError(RuntimeError):
+    """A file of a data set is missing, truncated or altered; the message says which and what to do."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the published files."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+
+    def __post_init__(self):
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise DataError(f"images must be (N, channels, H, W) uint8, not {self.images.shape} {self.images.dtype}")
+        if self.labels.shape != (len(self.images),) or self.ids.shape != self.labels.shape:
+            raise DataError(f"{len(self.images)} images with {self.labels.shape} labels and {self.ids.shape} ids")
+
+    def take(self, positions: np.ndarray) -> "Images":
+        return Images(self.images[positions], self.labels[positions], self.ids[positions])
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set: class names, the channels' mean and standard deviation (0 to 1), and how to load a split.
+
+    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`.
+    """
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    load: Callable[[Path, bool], Images]
+
+
+def fashion_subset(folder: Path, train: bool) -> Images:
+    """The embedded 10,000 + 2,000 images of Fashion-MNIST."""
+    path = folder / "fashion-mnist-subset.npz"
+    restore = "it is part of this repository: restore it with `git checkout -- data/`, or name its folder with --data"
+    if not path.is_file():
+        raise DataError(f"{path}: missing; {restore}")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != FASHION_SHA256:
+        raise DataError(f"{path}: altered or truncated (sha256 {digest[:12]}…, expected {FASHION_SHA256[:12]}…); {restore}")
+    split = "train" if train else "test"
+    with np.load(path, allow_pickle=False) as arrays:
+        images, labels, ids = (arrays[f"{split}_{name}"] for name in ("images", "labels", "ids"))
+    return Images(images[:, None], labels.astype(np.int64), ids.astype(np.int64))
+
+
+FASHION_SHA256 = "a88f4f17cf3752ecab6a8b2a0c8164f95245f836ba7d67932bb129b186cac1a0"
+
+
+def fashion_full(folder: Path, train: bool) -> Images:
+    """All 60,000 + 10,000 images of Fashion-MNIST, through torchvision."""
+    sizes = {
+        "train-images-idx3-ubyte": 47_040_016,
+        "train-labels-idx1-ubyte": 60_008,
+        "t10k-images-idx3-ubyte": 7_840_016,
+        "t10k-labels-idx1-ubyte": 10_008,
+    }
+    raw = folder / "FashionMNIST" / "raw"
+    for name, size in sizes.items():
+        if (raw / name).is_file() and (raw / name).stat().st_size != size:
+            raise DataError(_altered(raw / name, f"{(raw / name).stat().st_size} bytes", f"{size}", "fashion-full"))
+    full = _fetched(torchvision.datasets.FashionMNIST, folder, train, "fashion-full")
+    return Images(full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data)))
+
+
+def cifar(published: type, name: str) -> Callable[[Path, bool], Images]:
+    """A loader for torchvision's CIFAR10 or CIFAR100, every file compared with its published MD5 sum."""
+
+    def load(folder: Path, train: bool) -> Images:
+        for file, md5 in published.train_list if train else published.test_list:
+            path = folder / published.base_folder / file
+            if path.is_file() and (found := hashlib.md5(path.read_bytes()).hexdigest()) != md5:
+                raise DataError(_altered(path, f"MD5 {found}", md5, name))
+        full = _fetched(published, folder, train, name)
+        images = np.ascontiguousarray(full.data.transpose(0, 3, 1, 2))  # (N, 3, 32, 32)
+        return Images(images, np.array(full.targets, np.int64), np.arange(len(images)))
+
+    return load
+
+
+def _altered(path: Path, found: str, expected: str, name: str) -> str:
+    return f"{path}: altered or truncated ({found}, expected {expected}); delete it and run `python -m gdwlib data {name}`"
+
+
+def _fetched(published: type, folder: Path, train: bool, name: str):
+    try:
+        return published(folder, train=train, download=True)
+    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:  # no network, full disk, bad archive
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(
+            f"{name}: not complete in {folder} and could not be downloaded ({reason}); "
+            f"put torchvision's {published.__name__} files there, or run `python -m gdwlib data {name}` with a network"
+        ) from error
+
+
+CIFAR_MEAN, CIFAR_STD = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)  # official code's
+FASHION = dict(
+    classes=("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    mean=(0.2860,),
+    std=(0.3530,),
+)
+CIFAR100_CLASSES = tuple(
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
+    "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
+    "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree "
+    "motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate "
+    "poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider "
+    "squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle "
+    "wardrobe whale willow_tree wolf woman worm".split()
+)
+DATASETS: dict[str, Dataset] = {
+    "fashion": Dataset(**FASHION, load=fashion_subset),
+    "fashion-full": Dataset(**FASHION, load=fashion_full),
+    "cifar10": Dataset(
+        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        CIFAR_MEAN,
+        CIFAR_STD,
+        cifar(torchvision.datasets.CIFAR10, "cifar10"),
+    ),
+    "cifar100": Dataset(CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100")),
+}

@@ -1,0 +1,92 @@
+"""From a published data set to what a run trains on: subset, meta set, label noise, imbalance, in that order."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gdwlib.data.datasets import DATASETS, DataError, Images
+from gdwlib.data.imbalance import long_tail
+from gdwlib.data.noise import corrupt_labels
+from gdwlib.data.randomness import rng
+
+
+@dataclass(frozen=True)
+class Split:
+    """`train` carries true labels; `given` (N,) are the labels that training sees. Meta and test sets are clean."""
+
+    train: Images
+    given: np.ndarray
+    meta: Images
+    test: Images
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def make_split(
+    dataset: str,
+    folder: Path,
+    *,
+    meta_per_class: int,
+    noise: str = "none",
+    noise_ratio: float = 0.0,
+    imbalance: float = 1.0,
+    meta_overlap: bool = False,
+    train_size: int | None = None,
+    seed: int = 0,
+) -> Split:
+    """Load and split a data set, everything drawn from `seed` alone.
+
+    The meta set is balanced, clean and disjoint from the training set. As in the official code, labels are noised
+    over the balanced rest, which is then thinned by true label.
+
+    Args:
+        train_size: use this many images (as many of each class, ± 1) of the published training set, meta set
+            included; None for all.
+        meta_overlap: repeat the official code's leak: as many images are removed from the training set, but others
+            than the meta set's, most of which therefore stay in it with noisy labels.
+
+    Raises:
+        DataError: a file is missing or damaged, or a class has too few images.
+    """
+    source = DATASETS[dataset]
+    num_classes = len(source.classes)
+    published = source.load(folder, True)
+    if published.labels.min() < 0 or published.labels.max() >= num_classes:
+        raise DataError(f"{dataset}: labels must lie in 0..{num_classes - 1}")
+    pool = _balanced(published.labels, np.arange(len(published.labels)), train_size, rng(seed, "subset"), dataset)
+    labels = published.labels[pool]
+    meta_size = meta_per_class * num_classes
+    meta = _balanced(labels, np.arange(len(labels)), meta_size, rng(seed, "meta"), dataset)
+    removed = _balanced(labels, np.arange(len(labels)), meta_size, rng(seed, "leak"), dataset) if meta_overlap else meta
+    rest = np.setdiff1d(np.arange(len(labels)), removed)
+    if len(np.unique(labels[rest])) < num_classes:
+        raise DataError(f"meta_per_class: {meta_per_class} images a class leave a class of {dataset} without training images")
+    given = corrupt_labels(labels[rest], noise, noise_ratio, num_classes, seed)
+    kept = long_tail(labels[rest], imbalance, num_classes, seed)
+    return Split(
+        train=published.take(pool[rest[kept]]),
+        given=given[kept],
+        meta=published.take(pool[meta]),
+        test=source.load(folder, False),
+        classes=source.classes,
+        mean=source.mean,
+        std=source.std,
+    )
+
+
+def _balanced(labels: np.ndarray, among: np.ndarray, size: int | None, draw: np.random.Generator, dataset: str) -> np.ndarray:
+    """`size` random positions, in order, with as many of each class as evenly goes."""
+    if size is None:
+        return among
+    classes = np.unique(labels)
+    shares = np.full(len(classes), size // len(classes))
+    shares[: size % len(classes)] += 1
+    chosen = []
+    for c, share in zip(classes, shares, strict=True):
+        where = among[labels[among] == c]
+        if len(where) < share:
+            raise DataError(f"{dataset}: class {c} has {len(where)} images, {share} are asked for")
+        chosen.append(draw.choice(where, share, replace=False))
+    return np.sort(np.concatenate(chosen))

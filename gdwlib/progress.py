@@ -1,0 +1,62 @@
+"""What a person sees of a run: a bar in a terminal, lines that read well in a log or a notebook elsewhere."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+
+from tqdm import tqdm
+
+LINE_EVERY = 10.0  # seconds, at least, between two lines
+
+
+class Progress:
+    """Progress of one run, on standard error."""
+
+    def __init__(self, config, enabled: bool):
+        self.config, self.enabled = config, enabled
+        self.name = f"{config.dataset} {config.method} seed {config.seed}"
+        self.bar = None
+
+    def say(self, text: str) -> None:
+        """One line, above the bar where there is one."""
+        if self.enabled:
+            tqdm.write(f"{self.name}: {text}", file=sys.stderr)
+
+    @contextlib.contextmanager
+    def epochs(self, done: int, steps: int) -> Iterator["Progress"]:
+        """Show the epochs from `done` on, of `steps` steps each."""
+        self.done = self.begun = done
+        self.start, self.last_line = time.perf_counter(), -LINE_EVERY
+        self.last = {}
+        terminal = self.enabled and sys.stderr.isatty()
+        if terminal:
+            total = self.config.epochs * steps
+            self.bar = tqdm(total=total, initial=done * steps, desc=self.name, unit="step", dynamic_ncols=True, leave=True)
+        try:
+            yield self
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+                self.bar = None
+
+    def step(self, outcome) -> None:
+        if self.bar is not None:
+            self.bar.update()
+
+    def epoch_done(self, metrics: dict) -> None:
+        self.done += 1
+        losses = f"train loss {metrics['train_loss']:.3f}"
+        if metrics["meta_loss"] is not None:
+            losses += f", meta loss {metrics['meta_loss']:.3f}"
+        text = (
+            f"epoch {self.done}/{self.config.epochs}, {losses}, test {metrics['test_accuracy']:.2f}%, "
+            f"{metrics['images_per_second']:.0f} images/s"
+        )
+        now = time.perf_counter()
+        if self.bar is not None:
+            self.bar.set_postfix_str(text)
+        elif self.done == self.config.epochs or now - self.last_line >= LINE_EVERY:
+            left = (now - self.start) / (self.done - self.begun) * (self.config.epochs - self.done)
+            self.say(text + (f", {left:.0f} s left" if self.done < self.config.epochs else ", done"))
+            self.last_line = now

@@ -1,0 +1,191 @@
+"""The files of a run, and who may write them.
+
+    outputs/runs/<run_id>/config.json     {"config": every field of RunConfig, "environment": versions, device, …}
+    outputs/runs/<run_id>/metrics.jsonl   a line an epoch
+    outputs/runs/<run_id>/examples.npz    per training example: id, given label, true label, last ω_t
+    outputs/runs/<run_id>/model.pt        the trained network
+    outputs/runs/<run_id>/checkpoint.pt   while running
+    outputs/runs/<run_id>/result.json     written last: its presence means "complete"; holds the others' SHA-256 sums
+
+Everything is written beside its place and moved there, so that a file is either whole or absent. Percentages are
+percent; keys that differ from run to run end in `seconds` or `per_second`; a value that does not exist is null.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import socket
+import zipfile
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+import filelock
+import numpy as np
+import torch
+from torch import nn
+
+from gdwlib.config import RunConfig
+from gdwlib.models import MODELS
+
+
+class RecordError(RuntimeError):
+    """A run's files cannot be written, or another process is writing them; the message says what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunRecord:
+    """A complete run, read from its files."""
+
+    path: Path
+    config: dict  # as in config.json: every field of RunConfig
+    environment: dict
+    metrics: list[dict]  # one an epoch
+    result: dict
+
+    @property
+    def final_accuracy(self) -> float:
+        """Mean test accuracy over the last min(5, epochs) epochs, percent."""
+        return self.result["final_accuracy"]
+
+    @cached_property
+    def examples(self) -> dict[str, np.ndarray]:
+        """Arrays (N,) by name: ids, given_labels, true_labels, and target_weights ω_t (NaN where there are none)."""
+        with np.load(self.path / "examples.npz", allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def model(self, num_classes: int, channels: int) -> nn.Module:
+        """The trained network, in eval mode. FileNotFoundError where the record came without model.pt."""
+        network = MODELS[self.config["model"]](num_classes, channels)
+        network.load_state_dict(torch.load(self.path / "model.pt", map_location="cpu", weights_only=True))
+        return network.eval()
+
+
+class RunFolder:
+    """Reads and writes one run's files. Every write is atomic; every failure is a RecordError of one line."""
+
+    def __init__(self, outputs: Path, config: RunConfig):
+        self.config, self.path = config, Path(outputs) / "runs" / config.run_id
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that trains this run. The operating system frees a dead owner's lock."""
+        owner = self.path / "owner.json"
+        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        with self._writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+            except filelock.Timeout:
+                by = _read_json(owner) or {"pid": "?", "host": "?"}
+                raise RecordError(
+                    f"{self.path}: process {by['pid']} on {by['host']} is training this run; wait for it or stop it"
+                ) from None
+        try:
+            self.write_json("owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
+            yield
+        finally:
+            owner.unlink(missing_ok=True)
+            lock.release()
+            (self.path / "lock").unlink(missing_ok=True)
+
+    def load(self) -> tuple[RunRecord | None, str | None]:
+        """The complete record, or None and, where files are there but wrong, what is wrong with them."""
+        try:
+            if not (self.path / "result.json").exists():
+                return None, None
+            result = json.loads((self.path / "result.json").read_text())
+            for name, digest in result["sha256"].items():
+                file = self.path / name
+                if name == "model.pt" and not file.exists():
+                    continue  # not committed with a record
+                if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+                    return None, f"{file}: altered or half-written"
+            written = json.loads((self.path / "config.json").read_text())
+            metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+            return RunRecord(self.path, written["config"], written["environment"], metrics, result), None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return None, f"{self.path}: not a readable record ({type(error).__name__}: {error})"
+
+    def discard(self) -> None:
+        """Forget a broken record, the proof of completeness first."""
+        with self._writing(self.path):
+            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt"):
+                (self.path / name).unlink(missing_ok=True)
+
+    def load_checkpoint(self, device: torch.device) -> tuple[dict | None, str | None]:
+        """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong with it."""
+        path = self.path / "checkpoint.pt"
+        try:
+            if not path.exists():
+                return None, None
+            with zipfile.ZipFile(path) as archive:  # torch.load does not compare the check sums
+                if (bad := archive.testzip()) is not None:
+                    return None, f"{path}: damaged at {bad}"
+            return torch.load(path, map_location=device, weights_only=True), None
+        except Exception as error:  # whatever a damaged file makes zipfile, pickle or torch raise
+            return None, f"{path}: damaged ({type(error).__name__})"
+
+    def save_checkpoint(self, state: dict) -> None:
+        self.write("checkpoint.pt", _saved(state))
+
+    def write_metrics(self, metrics: list[dict]) -> None:
+        self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics).encode())
+
+    def complete(self, metrics: list[dict], result: dict, examples: dict[str, np.ndarray], model: nn.Module) -> None:
+        """Write what remains, `result.json` last, and remove the checkpoint."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **examples)
+        self.write("examples.npz", buffer.getvalue())
+        self.write("model.pt", _saved(model.state_dict()))
+        self.write_metrics(metrics)
+        names = ("config.json", "metrics.jsonl", "examples.npz", "model.pt")
+        sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
+        self.write_json("result.json", result | {"sha256": sums})
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def write_json(self, name: str, content: dict) -> None:
+        self.write(name, (json.dumps(content, indent=1) + "\n").encode())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Put a whole file in place, or leave what was there."""
+        path = self.path / name
+        beside = path.with_name(f".{name}.partial")
+        with self._writing(path):
+            try:
+                with open(beside, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.replace(beside, path)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    beside.unlink(missing_ok=True)
+                raise
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _writing(path: Path) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise RecordError(
+                f"{path}: cannot be written ({error.strerror or error}); make room or rights there, or choose another "
+                "folder with --outputs; finished epochs are kept"
+            ) from error
+
+
+def _saved(state: dict) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _read_json(path: Path) -> dict | None:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,226 @@
+"""run(config): train, evaluate once an epoch, checkpoint, resume, and leave a record."""
+
+import math
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torchvision
+from torch import nn
+
+import gdwlib
+from gdwlib.config import ALGORITHM_VERSION, PRECISIONS, RunConfig, project_folder
+from gdwlib.data import Split, make_split
+from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
+from gdwlib.data.randomness import torch_rng, torch_seed
+from gdwlib.methods import METHODS, Batch, Method
+from gdwlib.models import MODELS
+from gdwlib.progress import Progress
+from gdwlib.records import RecordError, RunFolder, RunRecord
+
+
+def run(
+    config: RunConfig, *, outputs: Path | str | None = None, data: Path | str | None = None, progress: bool = True
+) -> RunRecord:
+    """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
+
+    Args:
+        outputs, data: folders; default outputs/ and data/ of the project.
+        progress: show a bar in a terminal, lines elsewhere, on standard error.
+
+    Raises:
+        DataError: a data file is missing or damaged.
+        RecordError: the record cannot be written, or another process is training this very run.
+        FloatingPointError: training has diverged; what was finished is kept.
+    """
+    folder = RunFolder(Path(outputs) if outputs is not None else project_folder("outputs"), config)
+    record, _ = folder.load()
+    if record is not None:
+        return record
+    shown = Progress(config, progress)
+    with folder.locked():
+        record, wrong = folder.load()  # another process may have finished it meanwhile
+        if record is not None:
+            return record
+        if wrong:
+            shown.say(f"{wrong}; computing it again")
+            folder.discard()
+        split = load_split(config, data)
+        with torch.random.fork_rng():
+            _train(config, split, folder, shown)
+    record, wrong = folder.load()
+    if record is None:
+        raise RecordError(f"{folder.path}: could not be read back ({wrong})")
+    return record
+
+
+def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
+    """The training, meta and test images of a run, and the labels it is given."""
+    return make_split(
+        config.dataset,
+        Path(data) if data is not None else project_folder("data"),
+        meta_per_class=config.meta_per_class,
+        noise=config.noise,
+        noise_ratio=config.noise_ratio,
+        imbalance=config.imbalance,
+        meta_overlap=config.meta_overlap,
+        train_size=config.train_size,
+        seed=config.seed,
+    )
+
+
+class Resident:
+    """A split on the device: uint8 images and labels, and batches made of them there."""
+
+    def __init__(self, config: RunConfig, split: Split, device: torch.device):
+        def images(of: np.ndarray) -> torch.Tensor:
+            return pooled(torch.as_tensor(of, device=device), config.pool)
+
+        dtype = PRECISIONS[config.precision]
+        self.augment = config.augment
+        self.mean, self.std = (
+            torch.tensor(values, dtype=dtype, device=device)[:, None, None] for values in (split.mean, split.std)
+        )
+        self.train, self.given = images(split.train.images), torch.as_tensor(split.given, device=device)
+        self.meta, self.meta_labels = images(split.meta.images), torch.as_tensor(split.meta.labels, device=device)
+        self.test, self.test_labels = images(split.test.images), torch.as_tensor(split.test.labels, device=device)
+
+    def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
+        x, x_meta = (
+            normalised(augmented(part, generator) if self.augment else part, self.mean, self.std)
+            for part in (self.train[index], self.meta[meta_index])
+        )
+        return Batch(x, self.given[index], x_meta, self.meta_labels[meta_index], index)
+
+    @torch.inference_mode()
+    def test_accuracy(self, model: nn.Module) -> float:
+        """Percent of the test images, in eval mode."""
+        model.eval()
+        right = sum(
+            (model(normalised(x, self.mean, self.std)).argmax(1) == y).sum()
+            for x, y in zip(self.test.split(1000), self.test_labels.split(1000), strict=True)
+        )
+        return 100 * int(right) / len(self.test)
+
+
+def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) -> None:
+    device, dtype = config.torch_device(), PRECISIONS[config.precision]
+    torch.manual_seed(torch_seed(config.seed, "initial weights"))
+    model = MODELS[config.model](len(split.classes), len(split.mean))
+    model = model.to(device, dtype, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+    method = METHODS[config.method](model, optimizer, len(split.classes), config)
+    resident = Resident(config, split, device)
+    target_weights = torch.full((len(split.given),), torch.nan, device=device, dtype=dtype)  # (N,) last ω_t
+    metrics: list[dict] = []
+
+    checkpoint, wrong = folder.load_checkpoint(device)
+    if checkpoint is not None:
+        method.load_state_dict(checkpoint["method"])
+        metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
+        shown.say(f"resuming after epoch {len(metrics)} of {config.epochs}")
+    elif wrong:
+        shown.say(f"{wrong}; starting again from the first epoch")
+    folder.write_json("config.json", {"config": vars(config), "environment": environment(device)})
+
+    mislabelled = torch.as_tensor(split.given != split.train.labels, device=device)  # (N,)
+    with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
+        for epoch in range(len(metrics), config.epochs):
+            start = time.perf_counter()
+            lr = config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, bar)
+            trained = time.perf_counter()
+            if not math.isfinite(train_loss):
+                raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
+            accuracy = resident.test_accuracy(model)
+            metrics.append(
+                {
+                    "epoch": epoch + 1,
+                    "learning_rate": lr,
+                    "train_loss": train_loss,
+                    "meta_loss": meta_loss,
+                    "test_accuracy": accuracy,
+                    "clean_weight": _mean(target_weights[~mislabelled]),  # mean ω_t over rightly labelled examples
+                    "mislabelled_weight": _mean(target_weights[mislabelled]),
+                    "train_seconds": trained - start,
+                    "seconds": time.perf_counter() - start,
+                    "images_per_second": len(split.given) / (trained - start),
+                }
+            )
+            folder.save_checkpoint(
+                {"method": method.state_dict(), "metrics": metrics, "target_weights": target_weights}
+            )
+            folder.write_metrics(metrics)
+            bar.epoch_done(metrics[-1])
+
+    accuracies = [line["test_accuracy"] for line in metrics]
+    result = {
+        "final_accuracy": float(np.mean(accuracies[-5:])),  # the last min(5, epochs)
+        "best_accuracy": max(accuracies),
+        "last_accuracy": accuracies[-1],
+        "seconds": sum(line["seconds"] for line in metrics),
+    }
+    examples = {
+        "ids": split.train.ids,
+        "given_labels": split.given,
+        "true_labels": split.train.labels,
+        "target_weights": target_weights.float().cpu().numpy(),
+    }
+    folder.complete(metrics, result, examples, model)
+
+
+def _epoch(
+    config: RunConfig, epoch: int, method: Method, resident: Resident, target_weights: torch.Tensor, bar
+) -> tuple[float, float | None]:
+    """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
+    device = resident.train.device
+    torch.manual_seed(torch_seed(config.seed, "layers", epoch))  # dropout
+    generator = torch_rng(config.seed, "augmentation", epoch, device=device)
+    indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
+    train_losses, meta_losses = [], []
+    for index, meta_index in indices:
+        outcome = method.step(resident.batch(index, meta_index, generator))
+        train_losses.append(outcome.train_loss * len(index))
+        if outcome.meta_loss is not None:
+            meta_losses.append(outcome.meta_loss)
+        if outcome.target_weights is not None:
+            target_weights[index] = outcome.target_weights
+        bar.step(outcome)
+    method.check()
+    return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(torch.stack(meta_losses)) if meta_losses else None
+
+
+def _mean(values: torch.Tensor) -> float | None:
+    """Mean of the numbers among them, None where there are none."""
+    values = values[~values.isnan()]
+    return float(values.double().mean()) if len(values) else None
+
+
+def environment(device: torch.device) -> dict:
+    """What the numbers depend on beside the configuration."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    except (OSError, subprocess.SubprocessError):
+        revision = None
+    return {
+        "gdwlib": gdwlib.__version__,
+        "algorithm_version": ALGORITHM_VERSION,
+        "git_revision": revision,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})",
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+    }
