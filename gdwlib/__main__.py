@@ -22,8 +22,7 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             if word.startswith("-"):
                 flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-                close = nearest(word.split("=")[0].lstrip("-").replace("_", "-"), [flag[2:] for flag in flags])
-                self.error(f"unknown flag {word.split('=')[0]}{close.replace(chr(39), '')}")
+                self.error(f"unknown flag {word.split('=')[0]}{nearest(word.split('=')[0], flags)}")
         return parsed, unknown
 
     def error(self, message: str):

@@ -10,6 +10,7 @@ and buffers out) and touches no module's state, so that it can be vmapped over r
 """
 
 import contextlib
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gdwlib._types import Float, Int, Tensor
 from gdwlib.forward_mode import Recording, Reusing
 from gdwlib.weighting import cross_entropy
+
+with warnings.catch_warnings(), contextlib.suppress(ImportError):
+    # what jvp imports when first used; it makes PyTorch warn of a deprecation of its own
+    warnings.simplefilter("ignore")
+    import torch._decomp.decompositions_for_jvp  # noqa: F401
 
 State = dict[str, Tensor]  # parameters or buffers by name
 

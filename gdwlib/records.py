@@ -3,7 +3,7 @@
     outputs/runs/<run_id>/config.json     {"config": every field of RunConfig, "environment": versions, device, …}
     outputs/runs/<run_id>/metrics.jsonl   a line an epoch
     outputs/runs/<run_id>/examples.npz    per training example: id, given label, true label, last ω_t
-    outputs/runs/<run_id>/model.pt        the trained network
+    outputs/runs/<run_id>/model.pt        the trained network; weight_net.pt the weighting network, where there is one
     outputs/runs/<run_id>/checkpoint.pt   while running
     outputs/runs/<run_id>/result.json     written last: its presence means "complete"; holds the others' SHA-256 sums
 
@@ -29,7 +29,7 @@ import torch
 from torch import nn
 
 from gdwlib.config import RunConfig
-from gdwlib.models import MODELS
+from gdwlib.models import MODELS, WeightNet
 
 
 class RecordError(RuntimeError):
@@ -59,8 +59,14 @@ class RunRecord:
 
     def model(self, num_classes: int, channels: int) -> nn.Module:
         """The trained network, in eval mode. FileNotFoundError where the record came without model.pt."""
-        network = MODELS[self.config["model"]](num_classes, channels)
-        network.load_state_dict(torch.load(self.path / "model.pt", map_location="cpu", weights_only=True))
+        return self._loaded(MODELS[self.config["model"]](num_classes, channels), "model.pt")
+
+    def weight_net(self) -> WeightNet:
+        """The trained weighting network of a method that has one."""
+        return self._loaded(WeightNet(), "weight_net.pt")
+
+    def _loaded(self, network: nn.Module, name: str) -> nn.Module:
+        network.load_state_dict(torch.load(self.path / name, map_location="cpu", weights_only=True))
         return network.eval()
 
 
@@ -100,7 +106,7 @@ class RunFolder:
             result = json.loads((self.path / "result.json").read_text())
             for name, digest in result["sha256"].items():
                 file = self.path / name
-                if name == "model.pt" and not file.exists():
+                if name.endswith(".pt") and not file.exists():
                     continue  # not committed with a record
                 if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
                     return None, f"{file}: altered or half-written"
@@ -113,7 +119,7 @@ class RunFolder:
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
         with self._writing(self.path):
-            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt"):
+            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
 
     def load_checkpoint(self, device: torch.device) -> tuple[dict | None, str | None]:
@@ -125,24 +131,30 @@ class RunFolder:
             with zipfile.ZipFile(path) as archive:  # torch.load does not compare the check sums
                 if (bad := archive.testzip()) is not None:
                     return None, f"{path}: damaged at {bad}"
-            return torch.load(path, map_location=device, weights_only=True), None
+            state = torch.load(path, map_location=device, weights_only=True)
+            if state["run_id"] != self.config.run_id:
+                return None, f"{path}: damaged (of another run)"
+            return state, None
         except Exception as error:  # whatever a damaged file makes zipfile, pickle or torch raise
             return None, f"{path}: damaged ({type(error).__name__})"
 
     def save_checkpoint(self, state: dict) -> None:
-        self.write("checkpoint.pt", _saved(state))
+        self.write("checkpoint.pt", _saved({"run_id": self.config.run_id} | state))
 
     def write_metrics(self, metrics: list[dict]) -> None:
         self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics).encode())
 
-    def complete(self, metrics: list[dict], result: dict, examples: dict[str, np.ndarray], model: nn.Module) -> None:
+    def complete(
+        self, metrics: list[dict], result: dict, examples: dict[str, np.ndarray], networks: dict[str, nn.Module]
+    ) -> None:
         """Write what remains, `result.json` last, and remove the checkpoint."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **examples)
         self.write("examples.npz", buffer.getvalue())
-        self.write("model.pt", _saved(model.state_dict()))
+        for name, network in networks.items():
+            self.write(f"{name}.pt", _saved(network.state_dict()))
         self.write_metrics(metrics)
-        names = ("config.json", "metrics.jsonl", "examples.npz", "model.pt")
+        names = ("config.json", "metrics.jsonl", "examples.npz", *(f"{name}.pt" for name in networks))
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", result | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)

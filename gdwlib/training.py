@@ -174,7 +174,7 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
         "true_labels": split.train.labels,
         "target_weights": target_weights.float().cpu().numpy(),
     }
-    folder.complete(metrics, result, examples, model)
+    folder.complete(metrics, result, examples, method.networks())
 
 
 def _epoch(

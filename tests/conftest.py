@@ -1,11 +1,9 @@
-import os
-
-os.environ.setdefault("TQDM_MININTERVAL", "1")
-
 from jaxtyping import install_import_hook
 
-# Every annotated shape and type in gdwlib is checked on every call the tests make.
-hook = install_import_hook("gdwlib", "beartype.beartype")
+# Every annotated shape and type of the modules that compute is checked on every call the tests make. (RunConfig
+# checks its own fields, and its messages are tested.)
+COMPUTING = ("weighting", "forward_mode", "bilevel", "models", "gdw", "methods", "data", "training")
+hook = install_import_hook([f"gdwlib.{name}" for name in COMPUTING], "beartype.beartype")
 hook.__enter__()
 
 import pytest  # noqa: E402

@@ -34,5 +34,8 @@ class GDW(Method):
     def load_state_dict(self, state: dict) -> None:
         self.gdw.load_state_dict(state)
 
+    def networks(self) -> dict:
+        return super().networks() | {"weight_net": self.gdw.weight_net}
+
     def check(self) -> None:
         self.gdw.check()

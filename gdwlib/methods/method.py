@@ -51,5 +51,9 @@ class Method:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
+    def networks(self) -> dict[str, nn.Module]:
+        """What a record keeps, each as NAME.pt."""
+        return {"model": self.model}
+
     def check(self) -> None:
         """Raise what a step on an accelerator could not raise without synchronising."""

@@ -1,0 +1,149 @@
+"""RunConfig, presets, run ids, notebook parameters, the command line."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+import gdwlib
+from gdwlib.__main__ import main
+from gdwlib.config import PRESETS, RunConfig, check_parameters
+
+
+def test_the_paper_preset_is_the_official_setting():
+    config = RunConfig(dataset="cifar10", method="gdw", noise="uniform", noise_ratio=0.4, preset="paper")
+    official = {
+        "model": "resnet32", "epochs": 80, "batch_size": 100, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
+        "weight_lr": 1e-3, "weight_weight_decay": 1e-4, "class_lr": 100.0, "clip": 0.2, "meta_per_class": 100,
+        "augment": True, "pool": 1, "train_size": None, "zero_mean": True, "meta_every": 1, "meta_overlap": False,
+    }  # fmt: skip
+    assert {name: getattr(config, name) for name in official} == official
+    hundred = RunConfig(dataset="cifar100", preset="paper")
+    assert (hundred.class_lr, hundred.meta_per_class) == (1000.0, 10)
+
+
+def test_explicit_fields_win_over_the_preset():
+    assert RunConfig(preset="paper", epochs=3, model="resnet8").epochs == 3
+    assert RunConfig(preset="small", lr=1).lr == 1.0 and isinstance(RunConfig(lr=1).lr, float)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("dataset", gdwlib.DATASETS)
+def test_every_preset_exists_for_every_dataset(preset, dataset):
+    config = RunConfig(dataset=dataset, preset=preset)
+    if preset == "small":
+        total = config.train_size
+        assert config.meta_per_class * len(gdwlib.DATASETS[dataset].classes) / total == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"dataset": "cifar"}, "dataset: unknown value 'cifar'; did you mean 'cifar1"),
+        ({"method": "gwd"}, "method: unknown value 'gwd'; did you mean 'gdw'"),
+        ({"noise": "unifrom"}, "noise: .*did you mean 'uniform'"),
+        ({"preset": "papper"}, "preset: .*did you mean 'paper'"),
+        ({"model": "resnet23"}, "model: .*did you mean 'resnet"),
+        ({"recipe": "author"}, "recipe"),
+        ({"precision": "half"}, "precision"),
+        ({"device": "gpu"}, "device"),
+        ({"noise": "flip", "noise_ratio": 1.2}, "noise_ratio"),
+        ({"noise_ratio": 0.4}, "noise_ratio: .*name a kind of noise"),
+        ({"imbalance": 0}, "imbalance"),
+        ({"imbalance": 1.5}, "imbalance"),
+        ({"imbalance": float("nan")}, "imbalance"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed: must be of type int"),
+        ({"seed": True}, "seed"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 1}, "batch_size"),
+        ({"lr": 0}, "lr"),
+        ({"lr": float("inf")}, "lr"),
+        ({"lr": "0.1"}, "lr: must be of type float"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"weight_decay": -1e-4}, "weight_decay"),
+        ({"clip": 0.0}, "clip"),
+        ({"class_lr": -5}, "class_lr"),
+        ({"meta_per_class": 0}, "meta_per_class"),
+        ({"zero_mean": 1}, "zero_mean: must be of type bool"),
+    ],
+)
+def test_values_out_of_range_are_refused_by_name(fields, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**fields)
+
+
+def test_an_unknown_field_names_the_nearest():
+    with pytest.raises(TypeError, match="no field 'nosie'; did you mean 'noise'"):
+        RunConfig(nosie="flip")
+    with pytest.raises(TypeError, match="no field 'meta_per_clas'"):
+        dataclasses.replace(RunConfig(), meta_per_clas=3)
+
+
+def test_run_ids_are_unique_to_what_changes_the_result():
+    base = RunConfig(noise="uniform", noise_ratio=0.4)
+    changes = [
+        {}, {"seed": 1}, {"noise": "flip"}, {"noise_ratio": 0.6}, {"method": "mwnet"}, {"clip": 0.1}, {"zero_mean": False},
+        {"meta_overlap": True}, {"epochs": 3}, {"class_lr": 7.0}, {"precision": "float64"}, {"preset": "smoke"},
+        {"dataset": "cifar10"}, {"imbalance": 0.1}, {"meta_every": 2},
+    ]  # fmt: skip
+    ids = [dataclasses.replace(RunConfig(), **{"noise": "uniform", "noise_ratio": 0.4} | change).run_id
+           if "preset" not in change and "dataset" not in change
+           else RunConfig(**{"noise": "uniform", "noise_ratio": 0.4} | change).run_id for change in changes]  # fmt: skip
+    assert len(set(ids)) == len(changes)
+    assert dataclasses.replace(base, device="cpu").run_id == base.run_id
+    assert RunConfig(noise="uniform", noise_ratio=0.4).run_id == base.run_id
+
+
+def test_a_new_algorithm_version_is_a_new_run(monkeypatch):
+    before = RunConfig().run_id
+    monkeypatch.setattr("gdwlib.config.ALGORITHM_VERSION", 10**6)
+    assert RunConfig().run_id != before
+
+
+def test_check_parameters():
+    import math
+
+    names = {"__name__": "x", "_i": "", "In": [], "math": math, "Path": type, "preset": "small", "live_seed": None}
+    valid = {"preset": ("smoke", "small"), "live_seed": int}
+    check_parameters(names, **valid)
+    with pytest.raises(ValueError, match="no parameter 'live_sed'; did you mean 'live_seed'"):
+        check_parameters(names | {"live_sed": 3}, **valid)
+    with pytest.raises(ValueError, match="preset: unknown value 'smal'; did you mean 'small'"):
+        check_parameters(names | {"preset": "smal"}, **valid)
+    with pytest.raises(ValueError, match="live_seed: must be of type int, not '3'"):
+        check_parameters(names | {"live_seed": "3"}, **valid)
+    with pytest.raises(ValueError, match="live_seed: must be of type int, not True"):
+        check_parameters(names | {"live_seed": True}, **valid)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("run --datset cifar10", 2, "unknown flag --datset; did you mean '--dataset'?"),
+        ("run --noise-ratoi=0.4", 2, "unknown flag --noise-ratoi; did you mean '--noise-ratio'?"),
+        ("run --noise unifrom", 1, "noise: unknown value 'unifrom'; did you mean 'uniform'?"),
+        ("run --noise flip --noise-ratio 2", 1, "noise_ratio: must be in [0, 1], not 2.0"),
+        ("run --epochs many", 2, "invalid int value: 'many'"),
+        ("data cifar11", 2, "invalid choice: 'cifar11'"),
+        ("data fashion --data /nowhere", 1, "/nowhere/fashion-mnist-subset.npz: missing"),
+    ],
+)
+def test_the_command_line_refuses_in_one_line(words, code, message, capsys):
+    try:
+        found = main(words.split())
+    except SystemExit as stop:
+        found = stop.code
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert found == code and len(lines) == 1 and message in lines[0]
+
+
+def test_the_core_needs_no_plotting_or_notebook_package():
+    """A bare GPU node has torch, torchvision and numpy."""
+    code = (
+        "import sys, gdwlib, gdwlib.training, gdwlib.__main__; gdwlib.METHODS; "
+        "bad = {'seaborn', 'pandas', 'matplotlib', 'IPython', 'jaxtyping', 'beartype', 'nbformat'} & set(sys.modules) - {'jaxtyping'}; "
+        "assert not bad, bad"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
