@@ -20,7 +20,7 @@ import gdwlib
 from gdwlib.models import MODELS, WeightNet
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from reference import SecondOrderGDW  # noqa: E402
+from reference import SecondOrderGDW
 
 
 def contestants(model, num_classes):
@@ -82,7 +82,9 @@ def main():
             other: statistics.median(a / b for a, b in zip(times, seconds[other], strict=True))
             for other in ("SGD", "GDW by double backward")
         }
-        print(f"{name:<24}{statistics.median(times):>10.3f}{ratio['SGD']:>8.2f}{ratio['GDW by double backward']:>20.2f}")
+        print(
+            f"{name:<24}{statistics.median(times):>10.3f}{ratio['SGD']:>8.2f}{ratio['GDW by double backward']:>20.2f}"
+        )
 
 
 if __name__ == "__main__":

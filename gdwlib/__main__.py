@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
     record = train(config, outputs=args.outputs, data=args.data)
     print(
-        f"{record.path}\ntest accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
+        f"{record.path}\n"
+        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
         f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
         f"{record.result['seconds']:.0f} s"
     )
@@ -66,8 +67,8 @@ def run(args: argparse.Namespace) -> None:
 def data(args: argparse.Namespace) -> None:
     folder = args.data or project_folder("data")
     for train in (True, False):
-        split = DATASETS[args.name].load(folder, train)
-        print(f"{args.name} {'train' if train else 'test'}: {len(split.images)} images, {split.images.shape[1:]}, verified")
+        images = DATASETS[args.name].load(folder, train).images
+        print(f"{args.name} {'train' if train else 'test'}: {len(images)} images, {images.shape[1:]}, verified")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -78,7 +79,9 @@ def main(argv: list[str] | None = None) -> int:
         print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"gdwlib {args.command}: stopped; the same command goes on after the last finished epoch", file=sys.stderr)
+        print(
+            f"gdwlib {args.command}: stopped; the same command goes on after the last finished epoch", file=sys.stderr
+        )
         return 130
     return 0
 

@@ -26,7 +26,7 @@ from gdwlib.weighting import cross_entropy
 with warnings.catch_warnings(), contextlib.suppress(ImportError):
     # what jvp imports when first used; it makes PyTorch warn of a deprecation of its own
     warnings.simplefilter("ignore")
-    import torch._decomp.decompositions_for_jvp  # noqa: F401
+    import torch._decomp.decompositions_for_jvp
 
 State = dict[str, Tensor]  # parameters or buffers by name
 
@@ -151,9 +151,7 @@ def trained(
     return {key: p.detach() for key, p in own.items()}, {key: lr_of[id(p)] for key, p in own.items()}
 
 
-def descend(
-    model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None
-) -> None:
+def descend(model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None) -> None:
     """Hand `gradient` (by parameter name) to the optimizer and step."""
     optimizer.zero_grad(set_to_none=True)
     for name, param in model.named_parameters():

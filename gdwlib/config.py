@@ -139,7 +139,11 @@ class RunConfig:
             object.__setattr__(self, field.name, value)
         for name, valid, want in (
             ("noise_ratio", 0 <= self.noise_ratio <= 1, "in [0, 1]"),
-            ("noise_ratio", self.noise != "none" or self.noise_ratio == 0, "0 where noise is 'none'; name a kind of noise"),
+            (
+                "noise_ratio",
+                self.noise != "none" or self.noise_ratio == 0,
+                "0 where noise is 'none'; name a kind of noise",
+            ),
             ("imbalance", 0 < self.imbalance <= 1, "in (0, 1]"),
             ("seed", 0 <= self.seed < 2**32, "in 0..2³²-1"),
             ("meta_per_class", self.meta_per_class >= 1, "at least 1"),

@@ -85,5 +85,7 @@ def batch_norm(
     if d_weight is not None or d_bias is not None:
         zero = torch.zeros_like(mean)
         scale = zero if d_weight is None else d_weight
-        tangent = tangent + F.batch_norm(x_primal, mean, inv_std**-2 - eps, scale, zero if d_bias is None else d_bias, eps=eps)
+        tangent = tangent + F.batch_norm(
+            x_primal, mean, inv_std**-2 - eps, scale, zero if d_bias is None else d_bias, eps=eps
+        )
     return make_dual(out, tangent)

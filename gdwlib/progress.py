@@ -32,7 +32,9 @@ class Progress:
         terminal = self.enabled and sys.stderr.isatty()
         if terminal:
             total = self.config.epochs * steps
-            self.bar = tqdm(total=total, initial=done * steps, desc=self.name, unit="step", dynamic_ncols=True, leave=True)
+            self.bar = tqdm(
+                total=total, initial=done * steps, desc=self.name, unit="step", dynamic_ncols=True, leave=True
+            )
         try:
             yield self
         finally:

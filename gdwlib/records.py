@@ -81,7 +81,7 @@ class RunFolder:
         """Be the only process that trains this run. The operating system frees a dead owner's lock."""
         owner = self.path / "owner.json"
         lock = filelock.FileLock(self.path / "lock", timeout=0)
-        with self._writing(self.path):
+        with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             try:
                 lock.acquire()
@@ -118,7 +118,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
-        with self._writing(self.path):
+        with _writing(self.path):
             for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -163,31 +163,35 @@ class RunFolder:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
 
     def write(self, name: str, content: bytes) -> None:
-        """Put a whole file in place, or leave what was there."""
-        path = self.path / name
-        beside = path.with_name(f".{name}.partial")
-        with self._writing(path):
-            try:
-                with open(beside, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, path)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    beside.unlink(missing_ok=True)
-                raise
+        write_file(self.path / name, content)
 
-    @staticmethod
-    @contextlib.contextmanager
-    def _writing(path: Path) -> Iterator[None]:
+
+def write_file(path: Path, content: bytes) -> None:
+    """Put a whole file in place, or leave what was there. RecordError where it cannot be."""
+    beside = path.with_name(f".{path.name}.partial")
+    with _writing(path):
         try:
-            yield
-        except OSError as error:
-            raise RecordError(
-                f"{path}: cannot be written ({error.strerror or error}); make room or rights there, or choose another "
-                "folder with --outputs; finished epochs are kept"
-            ) from error
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(beside, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
+            raise
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{path}: cannot be written ({error.strerror or error}); make room or rights there, or choose another "
+            "folder with --outputs; finished epochs are kept"
+        ) from error
 
 
 def _saved(state: dict) -> bytes:

@@ -195,7 +195,9 @@ def _epoch(
             target_weights[index] = outcome.target_weights
         bar.step(outcome)
     method.check()
-    return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(torch.stack(meta_losses)) if meta_losses else None
+    return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(
+        torch.stack(meta_losses)
+    ) if meta_losses else None
 
 
 def _mean(values: torch.Tensor) -> float | None:
@@ -220,7 +222,9 @@ def environment(device: torch.device) -> dict:
         "torchvision": torchvision.__version__,
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} ({platform.machine()})",
+        "device": torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else f"{device.type} ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
     }

@@ -13,7 +13,16 @@ class SecondOrderGDW:
     """One network, one weighting network, one `step` with the names of `gdwlib.StepOutput` as a dictionary."""
 
     def __init__(
-        self, model, optimizer, num_classes, weight_net, weight_optimizer, class_lr=None, clip=0.2, zero_mean=True, level="class"
+        self,
+        model,
+        optimizer,
+        num_classes,
+        weight_net,
+        weight_optimizer,
+        class_lr=None,
+        clip=0.2,
+        zero_mean=True,
+        level="class",
     ):
         self.model, self.optimizer, self.C = model, optimizer, num_classes
         self.weight_net, self.weight_optimizer = weight_net, weight_optimizer
@@ -61,7 +70,9 @@ class SecondOrderGDW:
                 move = class_lr * g / norm if norm > 0 else torch.zeros_like(g)
                 w_new = self.eq4((w - move.clip(-self.clip, self.clip)).clip(1e-6, 1e6), p, y)  # Eq. 11, 4
         self.optimizer.zero_grad()
-        for t, gradient in zip(theta.values(), torch.autograd.grad(z, list(theta.values()), w_new * d1 / n), strict=True):
+        for t, gradient in zip(
+            theta.values(), torch.autograd.grad(z, list(theta.values()), w_new * d1 / n), strict=True
+        ):
             t.grad = gradient
         self.optimizer.step()  # Eq. 12
         return {

@@ -1,21 +1,22 @@
 """Noise statistics, long-tail counts, the meta split, augmentation, and damaged files."""
 
-
 import numpy as np
 import pytest
 import torch
 
 import gdwlib
+from gdwlib.config import project_folder
 from gdwlib.data import DATASETS, DataError, Dataset, Images, make_split
 from gdwlib.data.batches import augmented, epoch_indices, meta_order, normalised, pooled
 from gdwlib.data.datasets import FASHION, cifar, fashion_full
-from gdwlib.config import project_folder
 
 DATA = project_folder("data")
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 100])
-@pytest.mark.parametrize(("kind", "ratio"), [("uniform", 0.6), ("uniform-other", 0.4), ("flip", 0.2), ("flip", 1.0), ("none", 0.0)])
+@pytest.mark.parametrize(
+    ("kind", "ratio"), [("uniform", 0.6), ("uniform-other", 0.4), ("flip", 0.2), ("flip", 1.0), ("none", 0.0)]
+)
 def test_noise_has_the_transition_matrix_it_says(kind, ratio, num_classes):
     matrix = {
         "uniform": (1 - ratio) * np.eye(num_classes) + ratio / num_classes,
@@ -83,7 +84,9 @@ def test_corrupt_labels_refuses(change, name):
 
 def test_a_user_adds_a_noise_and_a_dataset(monkeypatch, tmp_path):
     swap = np.eye(10)[::-1]
-    monkeypatch.setitem(gdwlib.NOISES, "mirror", lambda ratio, num_classes: (1 - ratio) * np.eye(num_classes) + ratio * swap)
+    monkeypatch.setitem(
+        gdwlib.NOISES, "mirror", lambda ratio, num_classes: (1 - ratio) * np.eye(num_classes) + ratio * swap
+    )
     assert gdwlib.corrupt_labels(np.arange(10), "mirror", 1.0, 10, seed=0).tolist() == list(range(9, -1, -1))
 
     def load(folder, train):
@@ -92,7 +95,9 @@ def test_a_user_adds_a_noise_and_a_dataset(monkeypatch, tmp_path):
         return Images(images, np.arange(count) % 2, np.arange(count))
 
     monkeypatch.setitem(gdwlib.DATASETS, "mine", Dataset(("a", "b"), (0.5,) * 3, (0.2,) * 3, load))
-    config = gdwlib.RunConfig(dataset="mine", method="gdw", noise="flip", noise_ratio=0.4, preset="smoke", train_size=40)
+    config = gdwlib.RunConfig(
+        dataset="mine", method="gdw", noise="flip", noise_ratio=0.4, preset="smoke", train_size=40
+    )
     record = gdwlib.run(config, outputs=tmp_path, progress=False)
     assert len(record.metrics) == 2 and len(record.examples["ids"]) == 32
 
@@ -104,7 +109,9 @@ def test_the_meta_set_is_balanced_clean_and_disjoint_unless_asked():
     assert not np.intersect1d(split.meta.ids, split.train.ids).size and len(split.train.ids) == 9_700
     full = DATASETS["fashion"].load(DATA, True)
     where = np.searchsorted(full.ids, split.meta.ids)
-    assert np.array_equal(full.images[where], split.meta.images) and np.array_equal(full.labels[where], split.meta.labels)
+    assert np.array_equal(full.images[where], split.meta.images) and np.array_equal(
+        full.labels[where], split.meta.labels
+    )
     assert (split.given != split.train.labels).mean() == pytest.approx(0.54, abs=0.03)
     leaky = make_split("fashion", DATA, meta_overlap=True, **options)
     assert np.array_equal(leaky.meta.ids, split.meta.ids) and len(leaky.train.ids) == 9_700
@@ -206,7 +213,9 @@ def test_a_failed_download_is_one_line_that_says_what_to_do(tmp_path):
         def __init__(self, *_, **__):
             raise RuntimeError("URLError: name resolution failed\nat line 5")
 
-    with pytest.raises(DataError, match=r"^cifar10: not complete in .* could not be downloaded \(URLError: name resolution failed\)"):
+    with pytest.raises(
+        DataError, match=r"^cifar10: not complete in .* could not be downloaded \(URLError: name resolution failed\)"
+    ):
         cifar(Unreachable, "cifar10")(tmp_path, True)
 
 

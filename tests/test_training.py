@@ -60,7 +60,9 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     assert {"gdwlib", "git_revision", "torch", "device", "threads"} <= set(written["environment"])
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 8))
-    assert lines[0]["learning_rate"] == 0.1 and lines[6]["learning_rate"] == pytest.approx(0.1 * (1 + np.cos(np.pi * 6 / 7)) / 2)
+    assert lines[0]["learning_rate"] == 0.1 and lines[6]["learning_rate"] == pytest.approx(
+        0.1 * (1 + np.cos(np.pi * 6 / 7)) / 2
+    )
     accuracies = [line["test_accuracy"] for line in lines]
     result = json.loads((folder / "result.json").read_text())
     assert result["final_accuracy"] == pytest.approx(np.mean(accuracies[-5:]))
@@ -191,7 +193,20 @@ def test_outputs_that_cannot_be_written(tmp_path):
         gdwlib.run(smoke(), outputs=tmp_path / "outputs", progress=False)
 
 
-COMMAND = [sys.executable, "-W", "ignore", "-m", "gdwlib", "run", "--preset", "smoke", "--method", "gdw", "--epochs", "12"]
+COMMAND = [
+    sys.executable,
+    "-W",
+    "ignore",
+    "-m",
+    "gdwlib",
+    "run",
+    "--preset",
+    "smoke",
+    "--method",
+    "gdw",
+    "--epochs",
+    "12",
+]
 
 
 def test_a_full_disk_ends_in_one_line_and_no_complete_record(tmp_path):
@@ -216,7 +231,9 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
     broken, moments = tmp_path / "broken", random.Random(4)
     kills = kept = 0
     for _ in range(5):
-        process = subprocess.Popen([*COMMAND, "--outputs", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=threads)
+        process = subprocess.Popen(
+            [*COMMAND, "--outputs", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=threads
+        )
         while process.poll() is None and not list(broken.glob("runs/*/owner.json")):
             time.sleep(0.01)
         time.sleep(moments.uniform(0.3, 2.0))
@@ -228,7 +245,9 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
             owner.unlink()  # only so that the next round sees its own
         kept = max([kept, *(len(path.read_text().splitlines()) for path in broken.glob("runs/*/metrics.jsonl"))])
     assert kills >= 3
-    ended = subprocess.run([*COMMAND, "--outputs", str(broken)], capture_output=True, text=True, env=threads, timeout=300)
+    ended = subprocess.run(
+        [*COMMAND, "--outputs", str(broken)], capture_output=True, text=True, env=threads, timeout=300
+    )
     assert ended.returncode == 0, ended.stderr
     if 0 < kept < 12:
         assert f"resuming after epoch {kept} of 12" in ended.stderr

@@ -17,7 +17,9 @@ def problem(draw, clamped=True):
     """Weights (n, C), probabilities (n, C), labels (n,), float64; logits wide enough that the 0.999 clamp bites."""
     n, num_classes = draw(st.integers(1, 6)), draw(st.sampled_from([2, 3, 10, 100]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
-    logits = draw(st.sampled_from([0.1, 1.0, 5.0, 12.0])) * torch.randn(n, num_classes, generator=generator, dtype=torch.float64)
+    logits = draw(st.sampled_from([0.1, 1.0, 5.0, 12.0])) * torch.randn(
+        n, num_classes, generator=generator, dtype=torch.float64
+    )
     weights = 10 ** (draw(st.floats(-4, 2)) * torch.rand(n, num_classes, generator=generator, dtype=torch.float64))
     labels = torch.randint(0, num_classes, (n,), generator=generator)
     return weights, weighting.probabilities(logits) if clamped else logits.softmax(1), labels

@@ -56,7 +56,9 @@ def fashion_subset(folder: Path, train: bool) -> Images:
         raise DataError(f"{path}: missing; {restore}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != FASHION_SHA256:
-        raise DataError(f"{path}: altered or truncated (sha256 {digest[:12]}…, expected {FASHION_SHA256[:12]}…); {restore}")
+        raise DataError(
+            f"{path}: altered or truncated (sha256 {digest[:12]}…, expected {FASHION_SHA256[:12]}…); {restore}"
+        )
     split = "train" if train else "test"
     with np.load(path, allow_pickle=False) as arrays:
         images, labels, ids = (arrays[f"{split}_{name}"] for name in ("images", "labels", "ids"))
@@ -98,13 +100,21 @@ def cifar(published: type, name: str) -> Callable[[Path, bool], Images]:
 
 
 def _altered(path: Path, found: str, expected: str, name: str) -> str:
-    return f"{path}: altered or truncated ({found}, expected {expected}); delete it and run `python -m gdwlib data {name}`"
+    return (
+        f"{path}: altered or truncated ({found}, expected {expected}); delete it and run `python -m gdwlib data {name}`"
+    )
 
 
 def _fetched(published: type, folder: Path, train: bool, name: str):
     try:
         return published(folder, train=train, download=True)
-    except (OSError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:  # no network, full disk, bad archive
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:  # no network, full disk, bad archive
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: not complete in {folder} and could not be downloaded ({reason}); "
@@ -119,13 +129,13 @@ FASHION = dict(
     std=(0.3530,),
 )
 CIFAR100_CLASSES = tuple(
-    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle "
-    "caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant "
-    "flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree "
-    "motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate "
-    "poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider "
-    "squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle "
-    "wardrobe whale willow_tree wolf woman worm".split()
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
+    "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
+    "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
+    "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
+    "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
+    "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
+    "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
 )
 DATASETS: dict[str, Dataset] = {
     "fashion": Dataset(**FASHION, load=fashion_subset),

@@ -62,7 +62,9 @@ def make_split(
     removed = _balanced(labels, np.arange(len(labels)), meta_size, rng(seed, "leak"), dataset) if meta_overlap else meta
     rest = np.setdiff1d(np.arange(len(labels)), removed)
     if len(np.unique(labels[rest])) < num_classes:
-        raise DataError(f"meta_per_class: {meta_per_class} images a class leave a class of {dataset} without training images")
+        raise DataError(
+            f"meta_per_class: {meta_per_class} images a class leave a class of {dataset} without training images"
+        )
     given = corrupt_labels(labels[rest], noise, noise_ratio, num_classes, seed)
     kept = long_tail(labels[rest], imbalance, num_classes, seed)
     return Split(
@@ -76,7 +78,9 @@ def make_split(
     )
 
 
-def _balanced(labels: np.ndarray, among: np.ndarray, size: int | None, draw: np.random.Generator, dataset: str) -> np.ndarray:
+def _balanced(
+    labels: np.ndarray, among: np.ndarray, size: int | None, draw: np.random.Generator, dataset: str
+) -> np.ndarray:
     """`size` random positions, in order, with as many of each class as evenly goes."""
     if size is None:
         return among

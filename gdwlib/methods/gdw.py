@@ -15,7 +15,9 @@ class GDW(Method):
             optimizer,
             num_classes,
             weight_net=weight_net,
-            weight_optimizer=gdwlib.gdw.default_weight_optimizer(weight_net, config.weight_lr, config.weight_weight_decay),
+            weight_optimizer=gdwlib.gdw.default_weight_optimizer(
+                weight_net, config.weight_lr, config.weight_weight_decay
+            ),
             class_lr=config.class_lr,
             clip=config.clip,
             zero_mean=config.zero_mean,

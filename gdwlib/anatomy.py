@@ -1,0 +1,84 @@
+"""One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment (Figures 1 and 4)."""
+
+import copy
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gdwlib.config import RunConfig, nearest, project_folder
+from gdwlib.data.batches import meta_order, train_order
+from gdwlib.gdw import GDW, default_weight_optimizer
+from gdwlib.records import write_file
+from gdwlib.training import Resident, load_split, run
+
+
+def anatomy(
+    config: RunConfig, true: str, given: str, *, outputs: Path | str | None = None, data: Path | str | None = None
+) -> dict[str, np.ndarray]:
+    """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100 training images.
+
+    The image shown is the first of class `true` labelled `given`, by dataset id; the others are the first of the
+    run's first epoch; the meta batch likewise. The learning rate is half the run's, the schedule's middle. The
+    result is kept in outputs/figures, and read from there the next time.
+
+    Returns:
+        `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in the arrays below; (n,):
+        `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
+        `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
+
+    Raises:
+        ValueError: an unknown class name, or no such image in the run's training set.
+    """
+    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+    path = outputs / "figures" / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
+    if path.is_file():
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    record = run(config, outputs=outputs, data=data)
+    split = load_split(config, data)
+    for name in (true, given):
+        if name not in split.classes:
+            raise ValueError(f"{config.dataset} has no class {name!r}{nearest(name, split.classes)}")
+    t, g = split.classes.index(true), split.classes.index(given)
+    candidates = np.flatnonzero((split.train.labels == t) & (split.given == g))
+    if not len(candidates):
+        raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
+    order = train_order(len(split.given), config.seed, 0)
+    rows = np.concatenate([candidates[:1], order[order != candidates[0]][:99]])  # (n,)
+    resident = Resident(config, split, torch.device("cpu"))
+    resident.augment = False
+    meta_rows = meta_order(len(split.meta.labels), min(100, len(split.meta.labels)), config.seed, 0)
+    batch = resident.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
+
+    arrays = {
+        "image": split.train.images[rows[0]],
+        "id": split.train.ids[rows[0]],
+        "shown": np.array(0),
+        "given": split.given[rows],
+        "true": split.train.labels[rows],
+    }
+    for level in ("class", "instance"):
+        network = record.model(len(split.classes), len(split.mean)).to(resident.mean.dtype)
+        weight_net = copy.deepcopy(record.weight_net()).to(resident.mean.dtype)
+        sgd = torch.optim.SGD(network.parameters(), config.lr / 2)
+        adam = default_weight_optimizer(weight_net, config.weight_lr, config.weight_weight_decay)
+        gdw = GDW(network, sgd, len(split.classes), weight_net=weight_net, weight_optimizer=adam, level=level)
+        out = gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
+        if level == "class":
+            losses = torch.nn.functional.cross_entropy(out.logits, batch.y, reduction="none")
+            kept = {
+                "losses": losses,
+                "probs": out.logits.softmax(1),
+                "first_weights": out.first_weights,
+                "class_weights": out.class_weights,
+                "class_gradient": out.class_gradient,
+            }
+        else:
+            kept = {"mwnet_first": out.first_weights, "mwnet_weights": out.class_weights}
+        arrays |= {name: value.numpy() for name, value in kept.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_file(path, buffer.getvalue())
+    return arrays

@@ -1,0 +1,158 @@
+"""Every figure, in one look. Each function draws on axes of its own, returns the figure, and says where its numbers
+come from. Percentages are percent, losses nats."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from gdwlib.records import RunRecord
+
+NAMES = {"gdw": "GDW", "mwnet": "MWNet", "base": "Base", "meta_only": "meta set only"}
+PALETTE = sns.color_palette("colorblind")
+COLOURS = dict(zip(NAMES.values(), (PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[2]), strict=True))
+CLEAN, WRONG = PALETTE[0], PALETTE[3]
+
+
+def style() -> None:
+    """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True})
+
+
+def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
+    """A line under the figure: which runs, what code, what machine."""
+    seeds = sorted({record.config["seed"] for record in records})
+    versions = sorted({f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records})
+    presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
+    text = (
+        f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
+    )
+    figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
+    return figure
+
+
+def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """A row a method: each seed's final accuracy (mean of the last five epochs, percent), their mean and their
+    standard deviation over seeds; the best epoch's mean beside it, for information."""
+    rows = pd.DataFrame(
+        {
+            "method": NAMES.get(record.config["method"], record.config["method"]),
+            "seed": record.config["seed"],
+            "final": record.result["final_accuracy"],
+            "best": record.result["best_accuracy"],
+        }
+        for record in records
+    )
+    table = rows.pivot(index="method", columns="seed", values="final").add_prefix("seed ")
+    table["mean"] = rows.groupby("method")["final"].mean()
+    table["std"] = rows.groupby("method")["final"].std()
+    table["best epoch (mean)"] = rows.groupby("method")["best"].mean()
+    order = [name for name in NAMES.values() if name in table.index]
+    table.columns.name = None
+    return table.loc[order].round(2)
+
+
+def learning_curves(records: Sequence[RunRecord]) -> Figure:
+    """Test accuracy after each epoch: a thin line a seed, a thick one their mean."""
+    figure, axes = plt.subplots(figsize=(8.5, 4.2))
+    frame = pd.DataFrame(
+        {
+            "method": NAMES[r.config["method"]],
+            "seed": r.config["seed"],
+            "epoch": m["epoch"],
+            "accuracy": m["test_accuracy"],
+        }
+        for r in records
+        for m in r.metrics
+    )
+    order = [name for name in NAMES.values() if name in set(frame["method"])]
+    common = dict(data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=COLOURS, ax=axes)
+    sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
+    sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(title=None, loc="lower right")
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a positive example's score exceeds a negative one's (ties count half)."""
+    ranks = pd.Series(scores).rank().to_numpy()
+    count = positive.sum()
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (~positive).sum()))
+
+
+def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
+    """Figure 3's picture: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
+    column a seed; the title gives the AUROC of ω_t as a detector of right labels."""
+    methods = [m for m in NAMES if any(r.config["method"] == m for r in records)]
+    seeds = sorted({record.config["seed"] for record in records})
+    figure, grid = plt.subplots(
+        len(methods), len(seeds), figsize=(9.5, 2.7 * len(methods)), sharex="row", sharey="row", squeeze=False
+    )
+    for row, method in zip(grid, methods, strict=True):
+        for axes, seed in zip(row, seeds, strict=True):
+            (record,) = (r for r in records if (r.config["method"], r.config["seed"]) == (method, seed))
+            weights = record.examples["target_weights"]
+            right = record.examples["given_labels"] == record.examples["true_labels"]
+            bins = np.linspace(
+                0, max(r.examples["target_weights"].max() for r in records if r.config["method"] == method), 41
+            )
+            for chosen, colour, label in ((right, CLEAN, "label right"), (~right, WRONG, "label wrong")):
+                share = np.full(chosen.sum(), 100 / chosen.sum())
+                axes.hist(weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label)
+            axes.set_title(f"{NAMES[method]}, seed {seed}: AUROC {auroc(weights, right):.3f}", fontsize=10)
+        row[0].set_ylabel("images of the group (%)")
+    for axes in grid[-1]:
+        axes.set_xlabel("target weight $\\omega_t$")
+    grid[0, 0].legend(fontsize=9)
+    return provenance(figure, records, "; last epoch")
+
+
+def gallery(images: np.ndarray, captions: Sequence[str], right: Sequence[bool], columns: int = 8) -> Figure:
+    """Pictures with captions, framed by whether the label is right. images: (N, channels, H, W) uint8."""
+    rows = -(-len(images) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, caption, fine in zip(grid.flat, images, captions, right, strict=False):
+        axes.axis("on")
+        axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray_r" if len(image) == 1 else None)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)
+        for side in axes.spines.values():
+            side.set(visible=True, color=CLEAN if fine else WRONG, linewidth=2)
+    return figure
+
+
+def class_bars(values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str) -> Figure:
+    """One group of bars a class, a colour a series; `marked` classes get a note under their name."""
+    figure, axes = plt.subplots(figsize=(9.5, 3.6))
+    names = [f"{name}\n({marked[j]})" if j in marked else name for j, name in enumerate(classes)]
+    frame = pd.DataFrame(values | {"class": names}).melt("class", var_name="series", value_name="value")
+    sns.barplot(frame, x="class", y="value", hue="series", ax=axes, palette="colorblind")
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set(xlabel=None, ylabel=ylabel)
+    axes.tick_params(axis="x", labelsize=9)
+    axes.legend(title=None, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values), frameon=False)
+    return figure
+
+
+def curves_by(frames: dict[str, pd.DataFrame], columns: Sequence[str], x: str, units: str | None = None) -> Figure:
+    """A panel a column over `x`, a colour a frame, a line a unit (a seed)."""
+    figure, grid = plt.subplots(1, len(columns), figsize=(9.5, 3.4), squeeze=False)
+    frame = pd.concat(part.assign(series=name) for name, part in frames.items())
+    for axes, column in zip(grid[0], columns, strict=True):
+        sns.lineplot(
+            frame, x=x, y=column, hue="series", style="series", units=units, estimator=None, ax=axes, linewidth=1.8
+        )
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(frames), fontsize=9, frameon=False)
+    return figure
