@@ -95,8 +95,8 @@ class RunFolder:
             yield
         finally:
             owner.unlink(missing_ok=True)
+            (self.path / "lock").unlink(missing_ok=True)  # while held: whoever waits on it finds it gone and starts over
             lock.release()
-            (self.path / "lock").unlink(missing_ok=True)
 
     def load(self) -> tuple[RunRecord | None, str | None]:
         """The complete record, or None and, where files are there but wrong, what is wrong with them."""
