@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.func import functional_call, grad_and_value, jvp, vjp
+from torch.func import functional_call, jvp, vjp
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from gdwlib._types import Float, Int, Tensor
@@ -43,11 +43,12 @@ class Forward(NamedTuple):
 
     logits: Float[Tensor, "n C"]
     buffers: State  # as the pass left them
-    pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,)
+    pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,), without a graph of its own
     random: Tensor  # the random state it started from
     outputs: list[Tensor]  # of its affine layers
 
 
+@torch.no_grad()
 def forward(model: nn.Module, params: State, buffers: State, x: Tensor) -> Forward:
     """Run the model on a batch, in whatever mode it is in."""
 
@@ -58,9 +59,10 @@ def forward(model: nn.Module, params: State, buffers: State, x: Tensor) -> Forwa
 
     random = random_state(x)
     logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
-    return Forward(logits, moved, pullback, random, outputs)
+    return Forward(logits, moved, torch.no_grad()(pullback), random, outputs)
 
 
+@torch.no_grad()
 def meta_gradient(
     model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
 ) -> tuple[State, Float[Tensor, ""]]:
@@ -69,7 +71,8 @@ def meta_gradient(
     def loss(params: State) -> Tensor:
         return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta).mean()
 
-    return grad_and_value(loss)(params)
+    value, pullback = vjp(loss, params)  # not torch.func.grad, which builds a graph of the gradient as well
+    return pullback(torch.ones_like(value))[0], value
 
 
 def tangent(

@@ -202,8 +202,8 @@ def _epoch(
 
 def _mean(values: torch.Tensor) -> float | None:
     """Mean of the numbers among them, None where there are none."""
-    values = values[~values.isnan()]
-    return float(values.double().mean()) if len(values) else None
+    values = values[~values.isnan()].cpu().double()  # on the host: not every accelerator has float64
+    return float(values.mean()) if len(values) else None
 
 
 def environment(device: torch.device) -> dict:

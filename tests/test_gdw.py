@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import gdwlib
-from gdwlib import bilevel
+from gdwlib import bilevel, weighting
 from gdwlib.models import CifarResNet, WeightNet
 
 
@@ -206,6 +206,32 @@ def test_the_two_products_are_of_one_jacobian(float64, model):
     assert torch.equal(torch.get_rng_state(), random) and not torch.equal(done.random, random)
     pulled = done.pullback(c)[0]
     assert_close((c * pushed).sum(), sum((pulled[name] * v[name]).sum() for name in v), "⟨c, J v⟩", 1e-12)
+
+
+def test_the_engine_vmaps_over_replicas(float64):
+    """Two networks on two batches in one call equal each on its own."""
+
+    def iterate(params, buffers, x, y, x_meta, y_meta):
+        done = bilevel.forward(model, params, buffers, x)
+        p = weighting.probabilities(done.logits)
+        d1 = weighting.logit_gradient(p, y)
+        response, meta_loss = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
+        w = weighting.zero_mean(weighting.update(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
+        return w, meta_loss, done.pullback(w * d1)[0], done.buffers
+
+    replicas = [CifarResNet(5, blocks=1).train() for _ in range(2)]
+    model = replicas[0]
+    lrs = {name: 0.1 for name, _ in model.named_parameters()}
+    data = list(batches(5, steps=3))[:2]
+    params, buffers = torch.func.stack_module_state(replicas)
+    together = torch.func.vmap(iterate, randomness="different")(
+        {name: p.detach() for name, p in params.items()}, buffers, *map(torch.stack, zip(*data, strict=True))
+    )
+    for k, replica in enumerate(replicas):
+        own = {name: p.detach() for name, p in replica.named_parameters()}
+        alone = iterate(own, dict(replica.named_buffers()), *data[k])
+        for ours, theirs in zip(*map(torch.utils._pytree.tree_leaves, (together, alone)), strict=True):
+            assert_close(ours[k].double(), theirs.double(), "replica")
 
 
 def test_running_statistics_move_once_a_step(float64):

@@ -7,7 +7,6 @@ from gdwlib.methods.method import Batch, Method, Outcome
 
 
 class Base(Method):
-    @torch.no_grad()
     def step(self, batch: Batch) -> Outcome:
         return self.descend_on(batch.x, batch.y)
 
