@@ -2,10 +2,7 @@
 PYTHON ?= python3
 OUT ?= outputs
 BIN := .venv/bin
-# several processes or a busy machine make OpenMP's threads wait for each other; the notebooks need few
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
-# plain text in logs, and no line about kernels on local sockets
-export PYDEVD_DISABLE_FILE_VALIDATION = 1
 
 .PHONY: help quickstart lab notebooks test lint lock
 help:
@@ -58,6 +55,6 @@ test: lint
 	@$(BIN)/python -m pytest --nbval notebooks --nbval-sanitize-with tests/nbval.cfg
 	@echo "== All passed"
 
-lock:
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+lock: .venv/ready
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header --upgrade --output-file requirements.lock

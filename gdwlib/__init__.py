@@ -19,7 +19,7 @@ _HOME = {
     "check_parameters": "gdwlib.config",
     "run": "gdwlib.training",
     "load_split": "gdwlib.training",
-    "anatomy": "gdwlib.anatomy",
+    "anatomy": "gdwlib.one_image",
     "RunRecord": "gdwlib.records",
     "RecordError": "gdwlib.records",
     "DataError": "gdwlib.data",

@@ -35,7 +35,10 @@ def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[T
     """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics); changes nothing."""
     moved = {name: buffer.clone() for name, buffer in buffers.items()}
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward mode
-        return functional_call(model, (params, moved), (x,)), moved
+        out = functional_call(model, (params, moved), (x,))
+    if not isinstance(out, Tensor):
+        raise ValueError(f"model: must return a tensor of logits, not {type(out).__name__}")
+    return out, moved
 
 
 class Forward(NamedTuple):
@@ -46,20 +49,23 @@ class Forward(NamedTuple):
     pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,), without a graph of its own
     random: Tensor  # the random state it started from
     outputs: list[Tensor]  # of its affine layers
+    intact: list[bool]  # which of them no later operation has overwritten
 
 
 @torch.no_grad()
 def forward(model: nn.Module, params: State, buffers: State, x: Tensor) -> Forward:
     """Run the model on a batch, in whatever mode it is in."""
 
+    recording = Recording()
+
     def run(params: State):
-        with Recording() as recording:
+        with recording:
             logits, moved = apply(model, params, buffers, x)
         return logits, (moved, recording.outputs)
 
     random = random_state(x)
     logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
-    return Forward(logits, moved, torch.no_grad()(pullback), random, outputs)
+    return Forward(logits, moved, torch.no_grad()(pullback), random, outputs, recording.intact)
 
 
 @torch.no_grad()
@@ -81,11 +87,15 @@ def tangent(
     """J·direction: how the logits of the pass `done` move when the parameters move along `direction`."""
 
     def run(params: State) -> Tensor:
-        with Reusing(done.outputs):
+        with Reusing(done.outputs, done.intact):
             return apply(model, params, buffers, x)[0]
 
     with replayed(done.random, x):  # dropout draws the same masks
-        return jvp(run, (params,), (direction,))[1]
+        try:
+            return jvp(run, (params,), (direction,))[1]
+        except NotImplementedError as error:
+            reason = str(error).split(". ")[0]
+            raise NotImplementedError(f"model: no forward mode for one of its operations ({reason})") from error
 
 
 def look_ahead(

@@ -1,10 +1,11 @@
 """GDW: Algorithm 1 of the paper, as an object for any training loop. MWNet is the same with `level="instance"`."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.func import functional_call, vjp
+from torch.func import vjp
 
 from gdwlib import bilevel, weighting
 from gdwlib._types import Float, Tensor
@@ -41,8 +42,13 @@ class GDW:
         for (x, y), (x_meta, y_meta) in zip(train_loader, meta_loader):
             out = gdw.step(x, y, x_meta, y_meta)
 
+    Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used: operations that
+    PyTorch has no forward mode for (`spectral_norm` and `weight_norm` parametrizations; a NotImplementedError says so
+    and nothing is updated), and layers that draw random numbers from elsewhere than PyTorch's generators. A parameter
+    that the model does not use counts as one with gradient zero, so that weight decay still acts on it.
+
     Args:
-        model: any module mapping x to (n, C) logits, batch norm and dropout included.
+        model: any module mapping x to (n, C) logits.
         optimizer: a `torch.optim` optimizer over (some of) its parameters. The virtual step uses each parameter
             group's current learning rate, without momentum or weight decay. Parameters that are frozen or not in
             the optimizer stay as they are.
@@ -77,14 +83,17 @@ class GDW:
     ):
         if level not in ("class", "instance"):
             raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
-        for name, value, valid, want in (
-            ("num_classes", num_classes, num_classes >= 2, "at least 2"),
-            ("clip", clip, clip > 0, "above 0"),
-            ("class_lr", class_lr, class_lr is None or class_lr > 0, "above 0, or None for 0.1·n·C"),
-            ("meta_every", meta_every, meta_every >= 1, "at least 1"),
-            ("max_grad_norm", max_grad_norm, max_grad_norm is None or max_grad_norm > 0, "above 0, or None"),
+        for name, value, kind, least, want in (
+            ("num_classes", num_classes, int, 2, "an integer, at least 2"),
+            ("meta_every", meta_every, int, 1, "an integer, at least 1"),
+            ("clip", clip, float, 0, "a number above 0"),
+            ("class_lr", class_lr, float, 0, "a number above 0, or None for 0.1·n·C"),
+            ("max_grad_norm", max_grad_norm, float, 0, "a number above 0, or None"),
         ):
-            if not valid:
+            if value is None and "None" in want:
+                continue
+            number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+            if not number or not math.isfinite(value) or value < least or value == 0:
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
         if weight_optimizer is not None and weight_net is None:
             raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
@@ -107,38 +116,36 @@ class GDW:
             x_meta, y_meta: the meta batch, likewise, of any size m, with labels to be trusted.
 
         Raises:
-            ValueError: shapes, types or labels that cannot be; nothing is updated.
+            ValueError: shapes, types or labels that cannot be, named; nothing is updated.
             FloatingPointError: non-finite images or logits; nothing is updated. On an accelerator what would need
                 a synchronisation (label range, finiteness) is raised by the next `check()` or `state_dict()`.
         """
-        self._check_batch("x", x, "y", y)
-        self._check_batch("x_meta", x_meta, "y_meta", y_meta)
+        self._check_batches(x, y, x_meta, y_meta)
         model = self.model.train()
         params, lrs = self.trained()  # θ and D
         buffers = dict(model.named_buffers())
-        phi = {name: param.detach() for name, param in self.weight_net.named_parameters()}
+        phi, _ = bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
         make_meta_step = self.steps % self.meta_every == 0
         n = len(x)
 
         # Step 1: one forward pass; first-stage weights from the losses; the virtual step's gradient
-        done = bilevel.forward(model, params, buffers, x)
+        done = self._forward(params, buffers, x)
         logits = done.logits  # (n, C)
-        self._check_logits("x", logits)
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
         d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
-        w, pull_weights = vjp(lambda phi: self._weights(phi, losses, p, y), phi)  # (n, C) ω, Eq. 4
+        w, pull_weights, v_moved = vjp(lambda phi: self._weights(phi, losses, p, y), phi, has_aux=True)  # (n, C) Eq. 4
 
         if make_meta_step:
             # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ
             c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
             response, meta_loss = bilevel.look_ahead(model, params, buffers, lrs, c, x, x_meta, y_meta, done)  # Eq. 9
-            self._check_logits("x_meta", meta_loss)
+            self._require_finite("x_meta", meta_loss)
             g = d1 * response  # (n, C) ∂L_meta/∂ω
             bilevel.descend(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
 
             if self.level == "instance":
-                w_new = self.weight_net(losses[:, None]).expand_as(w)  # (n, C) MWNet: V at φ_τ
+                w_new, _ = self._weights(phi, losses, p, y)  # (n, C) MWNet: V at φ_τ, which φ's tensors now hold
             else:
                 class_lr = 0.1 * n * self.num_classes if self.class_lr is None else self.class_lr
                 w_new = self._constrain(weighting.update(w, g, class_lr, self.clip), p, y)  # (n, C) Eq. 11, 4
@@ -149,15 +156,30 @@ class GDW:
         (gradient,) = done.pullback(weighting.manipulate(w_new, d1) / n)
         bilevel.descend(model, self.optimizer, gradient, self.max_grad_norm)  # Eq. 12
         bilevel.put(buffers, done.buffers)
+        bilevel.put(dict(self.weight_net.named_buffers()), v_moved)
         self.steps += 1
         return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
 
-    def _weights(self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor) -> Tensor:
-        """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4."""
-        weight = functional_call(self.weight_net, phi, (losses[:, None],))  # (n, 1)
+    def _forward(self, params: bilevel.State, buffers: bilevel.State, x: Tensor) -> bilevel.Forward:
+        try:
+            done = bilevel.forward(self.model, params, buffers, x)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:  # what a layer says of a wrong shape or dtype
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(f"x: the model cannot take {tuple(x.shape)} {x.dtype} ({reason})") from error
+        if done.logits.shape != (len(x), self.num_classes):
+            want, got = (len(x), self.num_classes), tuple(done.logits.shape)
+            raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
+        self._require_finite("x", done.logits)
+        return done
+
+    def _weights(self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor) -> tuple[Tensor, bilevel.State]:
+        """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4; V's new buffers."""
+        weight, moved = bilevel.apply(self.weight_net, phi, dict(self.weight_net.named_buffers()), losses[:, None])
         if weight.shape != (len(losses), 1):
             raise ValueError(f"weight_net: must map (n, 1) losses to (n, 1) weights, gave {tuple(weight.shape)}")
-        return self._constrain(weight.expand_as(p), p, y)  # (n, C)
+        return self._constrain(weight.expand_as(p), p, y), moved  # (n, C)
 
     def _constrain(self, w: Tensor, p: Tensor, y: Tensor) -> Tensor:
         return weighting.zero_mean(w, p, y) if self.zero_mean and self.level == "class" else w
@@ -199,22 +221,29 @@ class GDW:
             before, _ = self._pending.get(str(error), (ok, error))
             self._pending[str(error)] = (before & ok, error)
 
-    def _check_batch(self, x_name: str, x: Tensor, y_name: str, y: Tensor) -> None:
-        if not x.is_floating_point():
-            raise ValueError(f"{x_name}: must hold floating-point numbers, not {x.dtype}")
-        if y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-            raise ValueError(f"{y_name}: labels must be integers, not {y.dtype}")
-        if y.dim() != 1 or x.dim() < 1 or len(x) != len(y) or len(y) == 0:
+    def _check_batches(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> None:
+        for x_name, inputs, y_name, labels in (("x", x, "y", y), ("x_meta", x_meta, "y_meta", y_meta)):
+            for name, value in ((x_name, inputs), (y_name, labels)):
+                if not isinstance(value, Tensor):
+                    raise ValueError(f"{name}: must be a tensor, not {type(value).__name__}")
+            if not inputs.is_floating_point():
+                raise ValueError(f"{x_name}: must hold floating-point numbers, not {inputs.dtype}")
+            if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+                raise ValueError(f"{y_name}: labels must be integers, not {labels.dtype}")
+            if labels.dim() != 1 or inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
+                raise ValueError(
+                    f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
+                    f"got shapes {tuple(inputs.shape)} and {tuple(labels.shape)}"
+                )
+            inside = ((labels >= 0) & (labels < self.num_classes)).all()
+            self._require(inside, ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
+            self._require(inputs.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
+        if x_meta.shape[1:] != x.shape[1:] or x_meta.dtype != x.dtype:
             raise ValueError(
-                f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
-                f"got shapes {tuple(x.shape)} and {tuple(y.shape)}"
+                f"x_meta: must be like x but for the batch size, {tuple(x.shape)} {x.dtype}; "
+                f"is {tuple(x_meta.shape)} {x_meta.dtype}"
             )
-        inside = (y >= 0) & (y < self.num_classes)
-        self._require(inside.all(), ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
-        self._require(x.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
 
-    def _check_logits(self, x_name: str, values: Tensor) -> None:
-        if x_name == "x" and values.shape[1:] != (self.num_classes,):
-            raise ValueError(f"model: must return (n, {self.num_classes}) logits, gave {tuple(values.shape)}")
-        error = FloatingPointError(f"model: NaN or infinite logits on {x_name}; has training diverged?")
+    def _require_finite(self, name: str, values: Tensor) -> None:
+        error = FloatingPointError(f"model: NaN or infinite logits on {name}; has training diverged?")
         self._require(values.isfinite().all(), error)

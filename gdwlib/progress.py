@@ -18,9 +18,9 @@ class Progress:
         self.name = f"{config.dataset} {config.method} seed {config.seed}"
         self.bar = None
 
-    def say(self, text: str) -> None:
-        """One line, above the bar where there is one."""
-        if self.enabled:
+    def say(self, text: str, always: bool = False) -> None:
+        """One line, above the bar where there is one; `always` also where progress is switched off."""
+        if self.enabled or always:
             tqdm.write(f"{self.name}: {text}", file=sys.stderr)
 
     @contextlib.contextmanager
@@ -28,7 +28,6 @@ class Progress:
         """Show the epochs from `done` on, of `steps` steps each."""
         self.done = self.begun = done
         self.start, self.last_line = time.perf_counter(), -LINE_EVERY
-        self.last = {}
         terminal = self.enabled and sys.stderr.isatty()
         if terminal:
             total = self.config.epochs * steps
@@ -42,7 +41,7 @@ class Progress:
                 self.bar.close()
                 self.bar = None
 
-    def step(self, outcome) -> None:
+    def step(self) -> None:
         if self.bar is not None:
             self.bar.update()
 

@@ -95,7 +95,7 @@ class RunFolder:
             yield
         finally:
             owner.unlink(missing_ok=True)
-            (self.path / "lock").unlink(missing_ok=True)  # while held: whoever waits on it finds it gone and starts over
+            (self.path / "lock").unlink(missing_ok=True)  # while held: who waits on it starts over
             lock.release()
 
     def load(self) -> tuple[RunRecord | None, str | None]:
@@ -104,6 +104,8 @@ class RunFolder:
             if not (self.path / "result.json").exists():
                 return None, None
             result = json.loads((self.path / "result.json").read_text())
+            if missing := {"config.json", "metrics.jsonl", "examples.npz"} - result["sha256"].keys():
+                return None, f"{self.path / 'result.json'}: names no check sum of {', '.join(sorted(missing))}"
             for name, digest in result["sha256"].items():
                 file = self.path / name
                 if name.endswith(".pt") and not file.exists():
@@ -112,6 +114,10 @@ class RunFolder:
                     return None, f"{file}: altered or half-written"
             written = json.loads((self.path / "config.json").read_text())
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+            if RunConfig(**written["config"] | {"device": self.config.device}) != self.config:
+                return None, f"{self.path}: the record of another configuration"
+            if len(metrics) != self.config.epochs or result | summary(metrics) != result:
+                return None, f"{self.path}: result.json and metrics.jsonl do not agree"
             return RunRecord(self.path, written["config"], written["environment"], metrics, result), None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             return None, f"{self.path}: not a readable record ({type(error).__name__}: {error})"
@@ -121,6 +127,11 @@ class RunFolder:
         with _writing(self.path):
             for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
+
+    def tidy(self) -> None:
+        """Remove what a process killed just after completing the record has left beside it, where that is allowed."""
+        with contextlib.suppress(OSError):
+            (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def load_checkpoint(self, device: torch.device) -> tuple[dict | None, str | None]:
         """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong with it."""
@@ -132,9 +143,9 @@ class RunFolder:
                 if (bad := archive.testzip()) is not None:
                     return None, f"{path}: damaged at {bad}"
             state = torch.load(path, map_location=device, weights_only=True)
-            if state["run_id"] != self.config.run_id:
-                return None, f"{path}: damaged (of another run)"
-            return state, None
+            return (
+                (state, None) if state["run_id"] == self.config.run_id else (None, f"{path}: damaged (another run's)")
+            )
         except Exception as error:  # whatever a damaged file makes zipfile, pickle or torch raise
             return None, f"{path}: damaged ({type(error).__name__})"
 
@@ -144,9 +155,7 @@ class RunFolder:
     def write_metrics(self, metrics: list[dict]) -> None:
         self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics).encode())
 
-    def complete(
-        self, metrics: list[dict], result: dict, examples: dict[str, np.ndarray], networks: dict[str, nn.Module]
-    ) -> None:
+    def complete(self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module]) -> None:
         """Write what remains, `result.json` last, and remove the checkpoint."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **examples)
@@ -156,7 +165,7 @@ class RunFolder:
         self.write_metrics(metrics)
         names = ("config.json", "metrics.jsonl", "examples.npz", *(f"{name}.pt" for name in networks))
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
-        self.write_json("result.json", result | {"sha256": sums})
+        self.write_json("result.json", summary(metrics) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def write_json(self, name: str, content: dict) -> None:
@@ -164,6 +173,17 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         write_file(self.path / name, content)
+
+
+def summary(metrics: list[dict]) -> dict[str, float]:
+    """What `result.json` says of a run's epochs: accuracies in percent, seconds."""
+    accuracies = [line["test_accuracy"] for line in metrics]
+    return {
+        "final_accuracy": float(np.mean(accuracies[-5:])),  # over the last min(5, epochs)
+        "best_accuracy": max(accuracies),
+        "last_accuracy": accuracies[-1],
+        "seconds": sum(line["seconds"] for line in metrics),
+    }
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -40,6 +40,7 @@ def run(
     folder = RunFolder(Path(outputs) if outputs is not None else project_folder("outputs"), config)
     record, _ = folder.load()
     if record is not None:
+        folder.tidy()
         return record
     shown = Progress(config, progress)
     with folder.locked():
@@ -47,10 +48,11 @@ def run(
         if record is not None:
             return record
         if wrong:
-            shown.say(f"{wrong}; computing it again")
+            shown.say(f"{wrong}; computing it again", always=True)
             folder.discard()
         split = load_split(config, data)
-        with torch.random.fork_rng():
+        device = config.torch_device()
+        with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
             _train(config, split, folder, shown)
     record, wrong = folder.load()
     if record is None:
@@ -77,6 +79,9 @@ class Resident:
     """A split on the device: uint8 images and labels, and batches made of them there."""
 
     def __init__(self, config: RunConfig, split: Split, device: torch.device):
+        if config.pool > min(split.train.images.shape[2:]):
+            raise ValueError(f"pool: {config.pool} is larger than the images, {split.train.images.shape[2:]} pixels")
+
         def images(of: np.ndarray) -> torch.Tensor:
             return pooled(torch.as_tensor(of, device=device), config.pool)
 
@@ -107,26 +112,36 @@ class Resident:
         return 100 * int(right) / len(self.test)
 
 
-def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) -> None:
-    device, dtype = config.torch_device(), PRECISIONS[config.precision]
+def _prepare(config: RunConfig, split: Split, device: torch.device) -> tuple[nn.Module, Method]:
+    """A freshly initialised network and the method that trains it."""
     torch.manual_seed(torch_seed(config.seed, "initial weights"))
     model = MODELS[config.model](len(split.classes), len(split.mean))
-    model = model.to(device, dtype, memory_format=torch.channels_last)
+    model = model.to(device, PRECISIONS[config.precision], memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
-    method = METHODS[config.method](model, optimizer, len(split.classes), config)
+    return model, METHODS[config.method](model, optimizer, len(split.classes), config)
+
+
+def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) -> None:
+    device = config.torch_device()
+    model, method = _prepare(config, split, device)
     resident = Resident(config, split, device)
-    target_weights = torch.full((len(split.given),), torch.nan, device=device, dtype=dtype)  # (N,) last ω_t
+    count = len(split.given)
+    target_weights = torch.full((count,), torch.nan, device=device, dtype=resident.mean.dtype)  # (N,) last ω_t
     metrics: list[dict] = []
 
     checkpoint, wrong = folder.load_checkpoint(device)
     if checkpoint is not None:
-        method.load_state_dict(checkpoint["method"])
-        metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
-        shown.say(f"resuming after epoch {len(metrics)} of {config.epochs}")
-    elif wrong:
-        shown.say(f"{wrong}; starting again from the first epoch")
+        try:
+            method.load_state_dict(checkpoint["method"])
+            metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
+            shown.say(f"resuming after epoch {len(metrics)} of {config.epochs}")
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:  # as after an edit of the method
+            wrong = f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
+            model, method = _prepare(config, split, device)
+    if wrong:
+        shown.say(f"{wrong}; starting again from the first epoch", always=True)
     folder.write_json("config.json", {"config": vars(config), "environment": environment(device)})
 
     mislabelled = torch.as_tensor(split.given != split.train.labels, device=device)  # (N,)
@@ -134,7 +149,7 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
         for epoch in range(len(metrics), config.epochs):
             start = time.perf_counter()
             lr = config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-            for group in optimizer.param_groups:
+            for group in method.optimizer.param_groups:
                 group["lr"] = lr
             train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, bar)
             trained = time.perf_counter()
@@ -161,20 +176,13 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
             folder.write_metrics(metrics)
             bar.epoch_done(metrics[-1])
 
-    accuracies = [line["test_accuracy"] for line in metrics]
-    result = {
-        "final_accuracy": float(np.mean(accuracies[-5:])),  # the last min(5, epochs)
-        "best_accuracy": max(accuracies),
-        "last_accuracy": accuracies[-1],
-        "seconds": sum(line["seconds"] for line in metrics),
-    }
     examples = {
         "ids": split.train.ids,
         "given_labels": split.given,
         "true_labels": split.train.labels,
         "target_weights": target_weights.float().cpu().numpy(),
     }
-    folder.complete(metrics, result, examples, method.networks())
+    folder.complete(metrics, examples, method.networks())
 
 
 def _epoch(
@@ -183,7 +191,7 @@ def _epoch(
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
     torch.manual_seed(torch_seed(config.seed, "layers", epoch))  # dropout
-    generator = torch_rng(config.seed, "augmentation", epoch, device=device)
+    generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
     for index, meta_index in indices:
@@ -193,7 +201,7 @@ def _epoch(
             meta_losses.append(outcome.meta_loss)
         if outcome.target_weights is not None:
             target_weights[index] = outcome.target_weights
-        bar.step(outcome)
+        bar.step()
     method.check()
     return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(
         torch.stack(meta_losses)

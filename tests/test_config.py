@@ -67,6 +67,9 @@ def test_every_preset_exists_for_every_dataset(preset, dataset):
         ({"class_lr": -5}, "class_lr"),
         ({"meta_per_class": 0}, "meta_per_class"),
         ({"zero_mean": 1}, "zero_mean: must be of type bool"),
+        ({"dataset": []}, "dataset: unknown value"),
+        ({"model": []}, "model: unknown value"),
+        ({"lr": 10**400}, "lr"),
     ],
 )
 def test_values_out_of_range_are_refused_by_name(fields, message):
@@ -95,6 +98,21 @@ def test_run_ids_are_unique_to_what_changes_the_result():
     assert RunConfig(noise="uniform", noise_ratio=0.4).run_id == base.run_id
 
 
+def test_leaving_the_preset_shows_in_the_run_id():
+    assert "-small-s0-" in RunConfig().run_id and "-small-s0-" in RunConfig(epochs=11).run_id
+    assert "-small-changed-s0-" in RunConfig(epochs=3).run_id
+    assert "-paper-changed-s0-" in dataclasses.replace(RunConfig(), preset="paper").run_id
+    assert "-paper-s0-" in RunConfig(preset="paper").run_id
+
+
+def test_a_new_field_at_its_default_leaves_run_ids_alone():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Later(RunConfig):
+        replicas: int = 1
+
+    assert Later().run_id == RunConfig().run_id and Later(replicas=2).run_id != RunConfig().run_id
+
+
 def test_a_new_algorithm_version_is_a_new_run(monkeypatch):
     before = RunConfig().run_id
     monkeypatch.setattr("gdwlib.config.ALGORITHM_VERSION", 10**6)
@@ -111,6 +129,8 @@ def test_check_parameters():
         check_parameters(names | {"live_sed": 3}, **valid)
     with pytest.raises(ValueError, match="preset: unknown value 'smal'; did you mean 'small'"):
         check_parameters(names | {"preset": "smal"}, **valid)
+    with pytest.raises(ValueError, match="no parameter 'open'"):
+        check_parameters(names | {"open": 3}, **valid)
     with pytest.raises(ValueError, match="live_seed: must be of type int, not '3'"):
         check_parameters(names | {"live_seed": "3"}, **valid)
     with pytest.raises(ValueError, match="live_seed: must be of type int, not True"):
@@ -146,3 +166,11 @@ def test_the_core_needs_no_plotting_or_notebook_package():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_public_names_survive_the_import_of_every_module():
+    for name in gdwlib.__all__:
+        getattr(gdwlib, name)
+    for name in gdwlib.__all__:
+        home = gdwlib._HOME.get(name)
+        assert home is None or getattr(gdwlib, name) is getattr(sys.modules[home], name)

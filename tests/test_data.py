@@ -70,6 +70,12 @@ def test_corrupt_labels_returns_what_it_was_given_and_ignores_global_randomness(
         ({"ratio": 1.01}, "ratio"),
         ({"ratio": -0.1}, "ratio"),
         ({"ratio": float("nan")}, "ratio"),
+        ({"ratio": "0.4"}, "ratio"),
+        ({"kind": "none"}, "ratio"),
+        ({"kind": []}, "kind"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"num_classes": 10.5}, "num_classes"),
         ({"labels": np.array([0, 10])}, "labels"),
         ({"labels": np.array([-1, 0])}, "labels"),
         ({"labels": np.array([0.0, 1.0])}, "labels"),
@@ -80,6 +86,24 @@ def test_corrupt_labels_refuses(change, name):
     good = {"labels": np.arange(10), "kind": "uniform", "ratio": 0.4, "num_classes": 10, "seed": 0}
     with pytest.raises(ValueError, match=f"^{name}: "):
         gdwlib.corrupt_labels(**good | change)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        ((float("nan"), 0.1, 3), "largest"),
+        ((4900.5, 0.1, 3), "largest"),
+        ((0, 0.1, 3), "largest"),
+        ((10, 0.0, 3), "mu"),
+        ((10, 1.1, 3), "mu"),
+        ((10, "1", 3), "mu"),
+        ((10, 0.1, 1), "num_classes"),
+        ((10, 0.1, 2.5), "num_classes"),
+    ],
+)
+def test_long_tail_counts_refuses(arguments, name):
+    with pytest.raises(ValueError, match=f"^{name}: "):
+        gdwlib.long_tail_counts(*arguments)
 
 
 def test_a_user_adds_a_noise_and_a_dataset(monkeypatch, tmp_path):

@@ -21,7 +21,7 @@ class SmallNet(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1),
             nn.BatchNorm2d(8),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(8, 8, 3, stride=2, groups=4, bias=False),
             nn.BatchNorm2d(8, affine=False, momentum=None),
             nn.Tanh(),
@@ -125,6 +125,65 @@ def test_equals_double_backward_on_the_papers_network(float64):
     assert_same_steps(gdw, reference, batches(10, steps=2, n=6, m=5, size=16))
 
 
+class InPlace(nn.Module):
+    """Every layer's output is overwritten by what follows, the logits too."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.one, self.two = nn.Conv2d(3, 4, 3), nn.Linear(64, 16), nn.Linear(16, 16)
+        self.head = nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = nn.functional.hardswish(self.conv(x), inplace=True).flatten(1)
+        x = nn.functional.dropout(self.one(x), 0.3, True, inplace=True)
+        x = nn.functional.linear(input=nn.functional.elu(x), weight=self.two.weight)
+        x += self.two.bias
+        x = self.head(x.tanh())
+        x *= 3
+        return x
+
+
+def test_operations_in_place(float64):
+    gdw, reference = pair(InPlace(), 5)
+    assert_same_steps(gdw, reference, batches(5))
+
+
+def test_efficientnet(float64):
+    """In-place SiLU, squeeze and excitation, stochastic depth."""
+    import torchvision
+
+    model = torchvision.models.efficientnet_b0(num_classes=3)
+    gdw, reference = pair(model, 3, lambda model: torch.optim.SGD(model.parameters(), 1e-3))
+    (batch,) = batches(3, steps=1, n=8, m=8, size=64)
+    random = torch.get_rng_state()
+    out = gdw.step(*batch)
+    torch.set_rng_state(random)
+    for name, value in reference.step(*batch).items():
+        assert_close(getattr(out, name), value, name)
+
+
+def test_a_weight_net_with_batch_norm_and_a_frozen_layer(float64):
+    def make():
+        torch.manual_seed(3)
+        net = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid())
+        net[0].requires_grad_(False)
+        model = SmallNet(5)
+        adam = torch.optim.Adam(net[1:].parameters(), 1e-2)
+        return {"model": model, "optimizer": sgd(model), "num_classes": 5, "weight_net": net, "weight_optimizer": adam}
+
+    parts = make()
+    frozen = parts["weight_net"][0].weight.clone()
+    gdw, reference = gdwlib.GDW(**parts), SecondOrderGDW(**make())
+    reference_phi = [p for p in reference.weight_net.parameters() if p.requires_grad]
+    reference.weight_net.parameters = lambda: iter(reference_phi)
+    for batch in batches(5):
+        out = gdw.step(*batch)
+        for name, value in reference.step(*batch).items():
+            assert_close(getattr(out, name), value, name)
+    assert torch.equal(parts["weight_net"][0].weight, frozen)
+    assert_close(gdw.weight_net[1].running_mean, reference.weight_net[1].running_mean, "V's running mean")
+
+
 def test_dropout_draws_the_same_masks_in_the_tangent_pass(float64):
     gdw, reference = pair(SmallNet(5, dropout=0.4), 5)
     assert_same_steps(gdw, reference, batches(5))
@@ -205,7 +264,7 @@ def test_the_two_products_are_of_one_jacobian(float64, model):
     pushed = bilevel.tangent(model, params, buffers, x, v, done)
     assert torch.equal(torch.get_rng_state(), random) and not torch.equal(done.random, random)
     pulled = done.pullback(c)[0]
-    assert_close((c * pushed).sum(), sum((pulled[name] * v[name]).sum() for name in v), "⟨c, J v⟩", 1e-12)
+    assert_close((c * pushed).sum(), sum((pulled[name] * v[name]).sum() for name in v), "⟨c, J v⟩", 1e-10)
 
 
 def test_the_engine_vmaps_over_replicas(float64):
@@ -310,6 +369,12 @@ def test_state_dict_resumes_exactly():
             "weight_optimizer",
         ),
         ({"clip": float("nan")}, "clip"),
+        ({"clip": "0.2"}, "clip"),
+        ({"clip": None}, "clip"),
+        ({"num_classes": 5.5}, "num_classes"),
+        ({"num_classes": "5"}, "num_classes"),
+        ({"meta_every": 1.5}, "meta_every"),
+        ({"class_lr": float("inf")}, "class_lr"),
     ],
 )
 def test_constructor_refuses(options, name):
@@ -331,6 +396,12 @@ def broken_batches():
         "empty batch": ((x[:0], y[:0], x_meta, y_meta), ValueError, "x, y"),
         "empty meta batch": ((x, y, x_meta[:0], y_meta[:0]), ValueError, "x_meta, y_meta"),
         "uint8 images": ((x.byte(), y, x_meta, y_meta), ValueError, "^x: "),
+        "NumPy images": ((x.numpy(), y, x_meta, y_meta), ValueError, "^x: must be a tensor"),
+        "a list of labels": ((x, y, x_meta, y_meta.tolist()), ValueError, "^y_meta: must be a tensor"),
+        "another image size": ((x[..., :5], y, x_meta[..., :5], y_meta), ValueError, "^x: the model cannot take"),
+        "another meta size": ((x, y, x_meta[..., :5], y_meta), ValueError, "^x_meta: must be like x"),
+        "another dtype": ((x.float(), y, x_meta.float(), y_meta), ValueError, "^x: the model cannot take"),
+        "another meta dtype": ((x, y, x_meta.float(), y_meta), ValueError, "^x_meta: must be like x"),
         "NaN image": ((nan, y, x_meta, y_meta), FloatingPointError, "^x: "),
         "infinite meta image": ((x, y, infinite, y_meta), FloatingPointError, "^x_meta: "),
     }
@@ -363,7 +434,31 @@ def test_overflowing_logits_are_refused_and_nothing_is_updated(float64, where):
     assert_refused(gdw, batch, FloatingPointError, f"infinite logits on {where};")
 
 
-def test_a_model_with_the_wrong_number_of_logits_is_named():
-    model = SmallNet(7)
-    with pytest.raises(ValueError, match=r"model: must return \(n, 5\) logits"):
-        gdwlib.GDW(model, sgd(model), 5).step(*next(batches(5)))
+class Returns(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.head, self.what = nn.Linear(108, 5), what
+
+    def forward(self, x):
+        return self.what(self.head(x.flatten(1)))
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        (lambda z: z[:, :4], r"model: must return \(n, C\) = \(12, 5\) logits, gave \(12, 4\)"),
+        (lambda z: z[:1], r"model: must return .* gave \(1, 5\)"),
+        (lambda z: (z, z), "model: must return a tensor of logits, not tuple"),
+    ],
+)
+def test_a_model_that_does_not_return_the_logits_is_named(what, message):
+    model = Returns(what)
+    gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 0.1), 5)
+    assert_refused(gdw, next(batches(5)), ValueError, message)
+
+
+def test_a_layer_without_forward_mode_is_named_and_nothing_is_updated():
+    model = Returns(lambda z: z)
+    torch.nn.utils.parametrizations.weight_norm(model.head)
+    gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 0.1), 5)
+    assert_refused(gdw, next(batches(5)), NotImplementedError, "model: no forward mode for one of its operations")

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import papermill
 import pytest
+import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import gdwlib
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -58,6 +61,18 @@ def test_the_conda_environment_asks_for_this_project():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
     assert conda == ["python=3.11", "pip"] and pip == {"pip": ["--editable .[dev]"]}
+
+
+def test_the_readme_loop_runs_as_printed():
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "GDW(" in b)
+    data = torch.utils.data.TensorDataset(torch.randn(60, 3, 16, 16), torch.randint(0, 10, (60,)))
+    names = {
+        "MyNetwork": lambda: gdwlib.models.resnet8(10),
+        "noisy_loader": torch.utils.data.DataLoader(data, 20, shuffle=True),
+        "trusted_loader": torch.utils.data.DataLoader(data, 30),
+    }
+    exec(block, names)
+    assert names["gdw"].steps == 3 and names["out"].class_weights.shape == (20, 10)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

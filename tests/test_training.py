@@ -165,6 +165,67 @@ def test_a_damaged_checkpoint_is_said_and_not_used(damage, tmp_path, monkeypatch
     assert timeless(again.metrics) == timeless(unbroken.metrics)
 
 
+def test_a_checkpoint_that_does_not_fit_the_code_is_said_and_not_used(tmp_path, monkeypatch, capfd):
+    config = smoke(method="gdw", epochs=3)
+    unbroken = gdwlib.run(config, outputs=tmp_path / "a", progress=False)
+    interrupted(config, tmp_path / "b", monkeypatch, 2)
+    folder = RunFolder(tmp_path / "b", config)
+    state, _ = folder.load_checkpoint(torch.device("cpu"))
+    del state["method"]["weight_net"]["out.bias"]
+    folder.save_checkpoint(state)
+    again = gdwlib.run(config, outputs=tmp_path / "b", progress=False)
+    assert "does not fit this code" in capfd.readouterr().err
+    assert timeless(again.metrics) == timeless(unbroken.metrics)
+
+
+@pytest.mark.parametrize("forgery", ["result", "no sums", "other run"])
+def test_a_record_that_does_not_agree_with_itself_is_not_shown(forgery, tmp_path, capfd):
+    config = smoke(method="base")
+    first = gdwlib.run(config, outputs=tmp_path, progress=False)
+    path = first.path / "result.json"
+    result = json.loads(path.read_text())
+    if forgery == "result":
+        path.write_text(json.dumps(result | {"final_accuracy": 99.9}))
+    elif forgery == "no sums":
+        path.write_text(json.dumps({"sha256": {}}))
+    else:
+        other = gdwlib.run(smoke(method="base", seed=1), outputs=tmp_path, progress=False)
+        for file in other.path.iterdir():
+            (first.path / file.name).write_bytes(file.read_bytes())
+    again = gdwlib.run(config, outputs=tmp_path, progress=False)
+    assert "computing it again" in capfd.readouterr().err and timeless(again.metrics) == timeless(first.metrics)
+
+
+def test_what_a_kill_after_completion_leaves_is_removed(tmp_path):
+    config = smoke(method="base")
+    record = gdwlib.run(config, outputs=tmp_path, progress=False)
+    (record.path / "checkpoint.pt").write_bytes(b"left over")
+    gdwlib.run(config, outputs=tmp_path)
+    assert not (record.path / "checkpoint.pt").exists()
+
+
+def test_pooling_beyond_the_image_is_named(tmp_path):
+    with pytest.raises(ValueError, match="pool: 29 is larger than the images"):
+        gdwlib.run(smoke(pool=29), outputs=tmp_path, progress=False)
+
+
+def test_anatomy_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
+    config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", clip=0.05)
+    first = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
+    assert first["class_weights"].shape == (100, 10) and first["true"][0] == 6 and first["given"][0] == 4
+    moved = np.abs(first["class_weights"] - first["first_weights"])
+    moved[np.arange(100), first["given"]] = 0  # Eq. 4 sets the target's
+    assert moved.max() == pytest.approx(0.05, rel=1e-3)
+    (kept,) = (tmp_path / "figures").iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    for path in tmp_path.glob("runs/*/*.pt"):
+        path.unlink()
+    again = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    with pytest.raises(ValueError, match="no class 'shrit'; did you mean 'shirt'"):
+        gdwlib.anatomy(config, "shrit", "coat", outputs=tmp_path)
+
+
 class Executed:
     def __reduce__(self):
         return print, ("executed",)

@@ -28,11 +28,12 @@ def augmented(images: UInt8[Tensor, "n c H W"], generator: torch.Generator) -> U
     """Each image reflect-padded by 4, cropped to its size at a random place, and flipped left-right half the time.
 
     One gather for the whole batch: row r of the result is row |r + shift|, reflected at the borders, of the image.
+    `generator` is the host's, so that a seed means the same crops on every device.
     """
     n, _, height, width = images.shape
     device = images.device
-    shift = torch.randint(-PAD, PAD + 1, (2, n, 1), generator=generator, device=device)  # (2, n, 1) down, right
-    flip = torch.randint(0, 2, (n, 1), generator=generator, device=device).bool()  # (n, 1)
+    shift = torch.randint(-PAD, PAD + 1, (2, n, 1), generator=generator).to(device, non_blocking=True)  # down, right
+    flip = torch.randint(0, 2, (n, 1), generator=generator).to(device, non_blocking=True).bool()  # (n, 1)
     rows = reflected(torch.arange(height, device=device) + shift[0], height)  # (n, H)
     columns = reflected(torch.arange(width, device=device) + shift[1], width)  # (n, W)
     columns = torch.where(flip, columns.flip(1), columns)

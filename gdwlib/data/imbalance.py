@@ -1,5 +1,7 @@
 """Long-tailed class imbalance: class c keeps n·μ^{c/(C-1)} of its n examples."""
 
+from numbers import Integral, Real
+
 import numpy as np
 
 from gdwlib.data.randomness import rng
@@ -10,12 +12,11 @@ def long_tail_counts(largest: int, mu: float, num_classes: int) -> list[int]:
 
     Rounded down as the official code does, but never to zero.
     """
-    if not 0 < mu <= 1:
+    if not isinstance(mu, Real) or not 0 < mu <= 1:
         raise ValueError(f"mu: must lie in (0, 1], not {mu!r}")
-    if num_classes < 2:
-        raise ValueError(f"num_classes: must be at least 2, not {num_classes!r}")
-    if largest < 1:
-        raise ValueError(f"largest: must be at least 1, not {largest!r}")
+    for name, value, least in (("largest", largest, 1), ("num_classes", num_classes, 2)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name}: must be an integer, at least {least}, not {value!r}")
     return [max(1, int(largest * mu ** (c / (num_classes - 1)))) for c in range(num_classes)]
 
 

@@ -1,6 +1,7 @@
 """Label noise by a transition matrix T: T[i, j] is the probability that an image of class i is labelled j."""
 
 from collections.abc import Callable
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -55,12 +56,16 @@ def corrupt_labels(
     Returns:
         What it was given: an int64 array, or an int64 tensor on the same device.
     """
-    if kind not in NOISES:
+    if not isinstance(kind, str) or kind not in NOISES:
         raise ValueError(f"kind: unknown label noise {kind!r}; one of {', '.join(NOISES)}")
-    if not 0 <= ratio <= 1:
+    if not isinstance(ratio, Real) or not 0 <= ratio <= 1:
         raise ValueError(f"ratio: must lie in [0, 1], not {ratio!r}")
-    if num_classes < 2:
-        raise ValueError(f"num_classes: must be at least 2, not {num_classes!r}")
+    if kind == "none" and ratio > 0:
+        raise ValueError(f"ratio: must be 0 where kind is 'none', not {ratio!r}")
+    if not isinstance(num_classes, Integral) or num_classes < 2:
+        raise ValueError(f"num_classes: must be an integer, at least 2, not {num_classes!r}")
+    if not isinstance(seed, Integral) or seed < 0:
+        raise ValueError(f"seed: must be an integer, at least 0, not {seed!r}")
     true = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     if true.ndim != 1 or not np.issubdtype(true.dtype, np.integer):
         raise ValueError(f"labels: must be a vector of integers, not {true.dtype} of shape {true.shape}")

@@ -11,9 +11,9 @@ def rng(seed: int, purpose: str, *index: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *index]))
 
 
-def torch_rng(seed: int, purpose: str, *index: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The same as a torch generator that draws on `device`."""
-    return torch.Generator(device).manual_seed(torch_seed(seed, purpose, *index))
+def torch_rng(seed: int, purpose: str, *index: int) -> torch.Generator:
+    """The same as a torch generator, on the host."""
+    return torch.Generator().manual_seed(torch_seed(seed, purpose, *index))
 
 
 def torch_seed(seed: int, purpose: str, *index: int) -> int:

@@ -1,7 +1,10 @@
 """One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment (Figures 1 and 4)."""
 
+import contextlib
 import copy
 import io
+import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +36,9 @@ def anatomy(
     """
     outputs = Path(outputs) if outputs is not None else project_folder("outputs")
     path = outputs / "figures" / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as arrays:
+    with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
             return dict(arrays)
-    record = run(config, outputs=outputs, data=data)
     split = load_split(config, data)
     for name in (true, given):
         if name not in split.classes:
@@ -45,6 +47,12 @@ def anatomy(
     candidates = np.flatnonzero((split.train.labels == t) & (split.given == g))
     if not len(candidates):
         raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        record = run(config, outputs=outputs, data=data)
+        if not (record.path / "model.pt").is_file():  # a record from the repository: train once more for the networks
+            record = run(config, outputs=elsewhere, data=data)
+        network = record.model(len(split.classes), len(split.mean))
+        weight_net = record.weight_net()
     order = train_order(len(split.given), config.seed, 0)
     rows = np.concatenate([candidates[:1], order[order != candidates[0]][:99]])  # (n,)
     resident = Resident(config, split, torch.device("cpu"))
@@ -60,11 +68,18 @@ def anatomy(
         "true": split.train.labels[rows],
     }
     for level in ("class", "instance"):
-        network = record.model(len(split.classes), len(split.mean)).to(resident.mean.dtype)
-        weight_net = copy.deepcopy(record.weight_net()).to(resident.mean.dtype)
-        sgd = torch.optim.SGD(network.parameters(), config.lr / 2)
-        adam = default_weight_optimizer(weight_net, config.weight_lr, config.weight_weight_decay)
-        gdw = GDW(network, sgd, len(split.classes), weight_net=weight_net, weight_optimizer=adam, level=level)
+        theta, phi = (copy.deepcopy(part).to(resident.mean.dtype) for part in (network, weight_net))
+        gdw = GDW(
+            theta,
+            torch.optim.SGD(theta.parameters(), config.lr / 2),
+            len(split.classes),
+            weight_net=phi,
+            weight_optimizer=default_weight_optimizer(phi, config.weight_lr, config.weight_weight_decay),
+            class_lr=config.class_lr,
+            clip=config.clip,
+            zero_mean=config.zero_mean,
+            level=level,
+        )
         out = gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
         if level == "class":
             losses = torch.nn.functional.cross_entropy(out.logits, batch.y, reduction="none")
