@@ -2,6 +2,10 @@
 PYTHON ?= python3
 OUT ?= outputs
 BIN := .venv/bin
+SHELL := bash
+.SHELLFLAGS := -o pipefail -ec
+# a remark of the Jupyter kernel about its local sockets, which every notebook would start with
+QUIET := 2> >(grep --line-buffered -v IPKernelApp >&2)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: help quickstart lab notebooks test lint lock
@@ -28,7 +32,7 @@ quickstart: .venv/ready
 	@echo "== Running notebooks/00_quickstart.ipynb: three recorded seeds, and seed 3 trained now by four methods"
 	@mkdir -p $(OUT)
 	@$(BIN)/papermill notebooks/00_quickstart.ipynb $(OUT)/00_quickstart.ipynb --cwd notebooks -p live_seed 3 \
-		--log-output --no-progress-bar
+		--log-output --no-progress-bar $(QUIET)
 	@$(BIN)/jupyter nbconvert --log-level ERROR --to html $(OUT)/00_quickstart.ipynb
 	@echo "== Done. Read $(OUT)/00_quickstart.html in a browser, or step through it: make lab"
 
@@ -39,7 +43,7 @@ notebooks: .venv/ready
 	@for notebook in notebooks/*.ipynb; do \
 		echo "== $$notebook"; \
 		$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
-			--ExecutePreprocessor.record_timing=False $$notebook || exit 1; \
+			--ExecutePreprocessor.record_timing=False $$notebook $(QUIET) || exit 1; \
 	done
 
 lint: .venv/ready

@@ -11,7 +11,7 @@ and buffers out) and touches no module's state, so that it can be vmapped over r
 
 import contextlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -29,6 +29,7 @@ with warnings.catch_warnings(), contextlib.suppress(ImportError):
     import torch._decomp.decompositions_for_jvp
 
 State = dict[str, Tensor]  # parameters or buffers by name
+RandomState = tuple[Tensor, Tensor | None]  # of the host's generator and the accelerator's
 
 
 def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[Tensor, State]:
@@ -47,7 +48,7 @@ class Forward(NamedTuple):
     logits: Float[Tensor, "n C"]
     buffers: State  # as the pass left them
     pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,), without a graph of its own
-    random: Tensor  # the random state it started from
+    random: RandomState  # that it started from
     outputs: list[Tensor]  # of its affine layers
     intact: list[bool]  # which of them no later operation has overwritten
 
@@ -127,24 +128,32 @@ def look_ahead(
     return -tangent(model, params, buffers, x, d_v, done) / n, meta_loss
 
 
-def random_state(x: Tensor) -> Tensor:
-    """The state of the random number generator that layers working on `x` draw from."""
-    return _rng(x).get_rng_state()
+def random_state(x: Tensor) -> RandomState:
+    """The states of the generators that layers working on `x` draw from: the host's, and its accelerator's."""
+    if x.device.type == "cpu":
+        return torch.get_rng_state(), None
+    return torch.get_rng_state(), torch.get_device_module(x.device).get_rng_state(*_index(x))
+
+
+def _set_random_state(state: RandomState, x: Tensor) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.get_device_module(x.device).set_rng_state(state[1], *_index(x))
+
+
+def _index(x: Tensor) -> tuple:
+    return () if x.device.type == "mps" else (x.device,)
 
 
 @contextlib.contextmanager
-def replayed(state: Tensor, x: Tensor):
-    """Draw once more the random numbers drawn since `state`, then go on from where the generator was."""
+def replayed(state: RandomState, x: Tensor) -> Iterator[None]:
+    """Draw once more the random numbers drawn since `state`, then go on from where the generators were."""
     now = random_state(x)
-    _rng(x).set_rng_state(state)
+    _set_random_state(state, x)
     try:
         yield
     finally:
-        _rng(x).set_rng_state(now)
-
-
-def _rng(x: Tensor):
-    return torch if x.device.type == "cpu" else getattr(torch, x.device.type)
+        _set_random_state(now, x)
 
 
 def trained(

@@ -266,7 +266,7 @@ COMMAND = [
     "--method",
     "gdw",
     "--epochs",
-    "12",
+    "20",
 ]
 
 
@@ -297,7 +297,7 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
         )
         while process.poll() is None and not list(broken.glob("runs/*/owner.json")):
             time.sleep(0.01)
-        time.sleep(moments.uniform(0.3, 2.0))
+        time.sleep(moments.uniform(0.2, 1.5))
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1
@@ -310,8 +310,8 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
         [*COMMAND, "--outputs", str(broken)], capture_output=True, text=True, env=threads, timeout=300
     )
     assert ended.returncode == 0, ended.stderr
-    if 0 < kept < 12:
-        assert f"resuming after epoch {kept} of 12" in ended.stderr
+    if 0 < kept < 20:  # the checkpoint is written just before the line
+        assert any(f"resuming after epoch {epoch} of 20" in ended.stderr for epoch in (kept, kept + 1))
     (one,), (two,) = unbroken.glob("runs/*"), broken.glob("runs/*")
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
     read = lambda folder: [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]  # noqa: E731
