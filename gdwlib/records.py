@@ -94,8 +94,9 @@ class RunFolder:
             self.write_json("owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             yield
         finally:
-            owner.unlink(missing_ok=True)
-            (self.path / "lock").unlink(missing_ok=True)  # while held: who waits on it starts over
+            with contextlib.suppress(OSError):  # as on a file system that has become read-only
+                owner.unlink(missing_ok=True)
+                (self.path / "lock").unlink(missing_ok=True)  # while held: who waits on it starts over
             lock.release()
 
     def load(self) -> tuple[RunRecord | None, str | None]:
@@ -143,9 +144,9 @@ class RunFolder:
                 if (bad := archive.testzip()) is not None:
                     return None, f"{path}: damaged at {bad}"
             state = torch.load(path, map_location=device, weights_only=True)
-            return (
-                (state, None) if state["run_id"] == self.config.run_id else (None, f"{path}: damaged (another run's)")
-            )
+            if state["run_id"] != self.config.run_id:
+                return None, f"{path}: damaged (of another run)"
+            return state, None
         except Exception as error:  # whatever a damaged file makes zipfile, pickle or torch raise
             return None, f"{path}: damaged ({type(error).__name__})"
 
