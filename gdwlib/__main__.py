@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import inspect
+import re
 import sys
 import typing
 from pathlib import Path
@@ -36,14 +38,14 @@ def parser() -> Parser:
     folders.add_argument("--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)")
     folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
 
+    about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))  # the fields' comments
     run = commands.add_parser("run", parents=[folders], help="train one run, resume it, or show its record")
     for field in dataclasses.fields(RunConfig):
         kind = (typing.get_args(field.type) or (field.type,))[0]
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         default = "the preset's" if field.default is None else field.default
-        run.add_argument(
-            f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=f"(default: {default})", **options
-        )
+        text = f"{about.get(field.name, '')} (default: {default})".strip().replace("%", "%%")
+        run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
     data = commands.add_parser("data", parents=[folders], help="fetch and verify a data set")
     data.add_argument("name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))
