@@ -8,8 +8,10 @@ import sys
 import typing
 from pathlib import Path
 
-from gdwlib.config import RunConfig, nearest, project_folder
-from gdwlib.data import DATASETS, DataError
+from gdwlib.config import PRESETS, RunConfig, nearest, project_folder
+from gdwlib.data import DATASETS, NOISES, DataError
+from gdwlib.methods import METHODS
+from gdwlib.models import MODELS
 from gdwlib.records import RecordError
 
 
@@ -39,12 +41,14 @@ def parser() -> Parser:
     folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
 
     about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))  # the fields' comments
+    named = {"dataset": DATASETS, "method": METHODS, "noise": NOISES, "preset": PRESETS, "model": MODELS}
     run = commands.add_parser("run", parents=[folders], help="train one run, resume it, or show its record")
     for field in dataclasses.fields(RunConfig):
         kind = (typing.get_args(field.type) or (field.type,))[0]
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         default = "the preset's" if field.default is None else field.default
-        text = f"{about.get(field.name, '')} (default: {default})".strip().replace("%", "%%")
+        meaning = ", ".join(named[field.name]) if field.name in named else about.get(field.name, "")
+        text = f"{meaning} (default: {default})".strip().replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
     data = commands.add_parser("data", parents=[folders], help="fetch and verify a data set")
