@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import re
 import sys
+import time
 import typing
 from pathlib import Path
 
@@ -61,7 +62,11 @@ def run(args: argparse.Namespace) -> None:
 
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
-    record = train(config, outputs=args.outputs, data=args.data)
+    outputs = args.outputs or project_folder("outputs")
+    before = time.time()
+    record = train(config, outputs=outputs, data=args.data)
+    if (record.path / "result.json").stat().st_mtime < before:
+        print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
     print(
         f"{record.path}\n"
         f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "

@@ -95,7 +95,7 @@ def tangent(
         try:
             return jvp(run, (params,), (direction,))[1]
         except NotImplementedError as error:
-            reason = str(error).split(". ")[0]
+            reason = str(error).splitlines()[0].split(". ")[0]
             raise NotImplementedError(f"model: no forward mode for one of its operations ({reason})") from error
 
 

@@ -90,7 +90,7 @@ class RunConfig:
     recipe: str = "paper"  # whose hyperparameters
     meta_per_class: int | None = None  # clean meta images a class
     meta_overlap: bool = False  # repeat the official code's leak of meta images into the training set
-    train_size: int | None = None  # published training images used, meta set included; None: all
+    train_size: int | None = None  # published training images used, as many of each class, meta set included
     pool: int | None = None  # average over pool × pool pixels first; 1: leave as they are
     augment: bool | None = None  # reflect-pad 4, crop, flip
     model: str | None = None  # a key of gdwlib.models.MODELS
@@ -149,7 +149,7 @@ class RunConfig:
             ("imbalance", 0 < self.imbalance <= 1, "in (0, 1]"),
             ("seed", 0 <= self.seed < 2**32, "in 0..2³²-1"),
             ("meta_per_class", self.meta_per_class >= 1, "at least 1"),
-            ("train_size", self.train_size is None or self.train_size >= 1, "at least 1, or None for all"),
+            ("train_size", self.train_size is None or self.train_size >= 1, "at least 1"),
             ("pool", self.pool >= 1, "at least 1"),
             ("epochs", self.epochs >= 1, "at least 1"),
             ("batch_size", self.batch_size >= 2, "at least 2"),

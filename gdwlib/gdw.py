@@ -39,12 +39,13 @@ class GDW:
     """Generalized Data Weighting around an unmodified model and optimizer.
 
         gdw = GDW(model, optimizer, num_classes=10)
-        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_loader):
+        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):  # the latter must not end first
             out = gdw.step(x, y, x_meta, y_meta)
 
     Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used: operations that
-    PyTorch has no forward mode for (`spectral_norm` and `weight_norm` parametrizations; a NotImplementedError says so
-    and nothing is updated), and layers that draw random numbers from elsewhere than PyTorch's generators. A parameter
+    PyTorch has no forward mode for (`spectral_norm` and `weight_norm` parametrizations, `EmbeddingBag`, `LSTM` on a CPU
+    unless `torch.backends.mkldnn` is off, compiled or checkpointed modules; an error says so and nothing is updated),
+    and layers that draw random numbers from elsewhere than PyTorch's generators. A parameter
     that the model does not use counts as one with gradient zero, so that weight decay still acts on it.
 
     Args:
@@ -167,7 +168,7 @@ class GDW:
             raise
         except RuntimeError as error:  # what a layer says of a wrong shape or dtype
             reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"x: the model cannot take {tuple(x.shape)} {x.dtype} ({reason})") from error
+            raise ValueError(f"x: the model's forward pass failed on {tuple(x.shape)} {x.dtype} ({reason})") from error
         if done.logits.shape != (len(x), self.num_classes):
             want, got = (len(x), self.num_classes), tuple(done.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")

@@ -17,6 +17,12 @@ COLOURS = dict(zip(NAMES.values(), (PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[
 CLEAN, WRONG = PALETTE[0], PALETTE[3]
 
 
+def _position(name: str) -> tuple[int, str]:
+    """Sorts the paper's methods in their usual order, others by name after them."""
+    known = list(NAMES.values())
+    return (known.index(name) if name in known else len(known), name)
+
+
 def style() -> None:
     """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
@@ -51,7 +57,7 @@ def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     table["mean"] = rows.groupby("method")["final"].mean()
     table["std"] = rows.groupby("method")["final"].std()
     table["best epoch (mean)"] = rows.groupby("method")["best"].mean()
-    order = [name for name in NAMES.values() if name in table.index]
+    order = sorted(table.index, key=_position)
     table.columns.name = None
     return table.loc[order].round(2)
 
@@ -61,7 +67,7 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     frame = pd.DataFrame(
         {
-            "method": NAMES[r.config["method"]],
+            "method": NAMES.get(r.config["method"], r.config["method"]),
             "seed": r.config["seed"],
             "epoch": m["epoch"],
             "accuracy": m["test_accuracy"],
@@ -69,8 +75,9 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
         for r in records
         for m in r.metrics
     )
-    order = [name for name in NAMES.values() if name in set(frame["method"])]
-    common = dict(data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=COLOURS, ax=axes)
+    order = sorted(set(frame["method"]), key=_position)
+    colours = dict(zip(order, PALETTE[3:], strict=False)) | COLOURS  # a method of one's own takes what is left
+    common = dict(data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes)
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
     sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
@@ -89,7 +96,7 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
 def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     """Figure 3's picture: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
     column a seed; the title gives the AUROC of ω_t as a detector of right labels."""
-    methods = [m for m in NAMES if any(r.config["method"] == m for r in records)]
+    methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m)))
     seeds = sorted({record.config["seed"] for record in records})
     figure, grid = plt.subplots(
         len(methods), len(seeds), figsize=(9.5, 2.7 * len(methods)), sharex="row", sharey="row", squeeze=False
@@ -105,7 +112,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
             for chosen, colour, label in ((right, CLEAN, "label right"), (~right, WRONG, "label wrong")):
                 share = np.full(chosen.sum(), 100 / chosen.sum())
                 axes.hist(weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label)
-            axes.set_title(f"{NAMES[method]}, seed {seed}: AUROC {auroc(weights, right):.3f}", fontsize=10)
+            axes.set_title(f"{NAMES.get(method, method)}, seed {seed}: AUROC {auroc(weights, right):.3f}", fontsize=10)
         row[0].set_ylabel("images of the group (%)")
     for axes in grid[-1]:
         axes.set_xlabel("target weight $\\omega_t$")

@@ -190,17 +190,18 @@ def _epoch(
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
+    method.model.train()
     torch.manual_seed(torch_seed(config.seed, "layers", epoch))  # dropout
     generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
     for index, meta_index in indices:
         outcome = method.step(resident.batch(index, meta_index, generator))
-        train_losses.append(outcome.train_loss * len(index))
+        train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:
-            meta_losses.append(outcome.meta_loss)
+            meta_losses.append(outcome.meta_loss.detach())
         if outcome.target_weights is not None:
-            target_weights[index] = outcome.target_weights
+            target_weights[index] = outcome.target_weights.detach()
         bar.step()
     method.check()
     return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import gdwlib
 from gdwlib.__main__ import main
@@ -166,6 +167,31 @@ def test_the_core_needs_no_plotting_or_notebook_package():
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
+
+
+def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
+    from gdwlib import plots
+    from gdwlib.methods import Base, Outcome
+
+    class Mine(Base):
+        def step(self, batch):
+            assert self.model.training
+            logits = self.model(batch.x)
+            loss = torch.nn.functional.cross_entropy(logits, batch.y, reduction="none")
+            self.optimizer.zero_grad()
+            loss.mean().backward()
+            self.optimizer.step()
+            return Outcome(loss.mean(), None, (-loss).exp())  # attached to the graph, as a user's may be
+
+    monkeypatch.setitem(gdwlib.METHODS, "mine", Mine)
+    records = [
+        gdwlib.run(RunConfig(method=method, noise="flip", noise_ratio=0.4, preset="smoke"), outputs=tmp_path)
+        for method in ("mine", "gdw")
+    ]
+    assert list(plots.accuracy_table(records).index) == ["GDW", "mine"]
+    plots.learning_curves(records)
+    plots.target_weight_histograms(records)
+    plots.plt.close("all")
 
 
 def test_public_names_survive_the_import_of_every_module():

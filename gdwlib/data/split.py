@@ -55,11 +55,11 @@ def make_split(
     published = source.load(folder, True)
     if published.labels.min() < 0 or published.labels.max() >= num_classes:
         raise DataError(f"{dataset}: labels must lie in 0..{num_classes - 1}")
-    pool = _balanced(published.labels, train_size, rng(seed, "subset"), dataset)
+    pool = _balanced(published.labels, train_size, rng(seed, "subset"), f"train_size: {dataset}")
     labels = published.labels[pool]
     meta_size = meta_per_class * num_classes
-    meta = _balanced(labels, meta_size, rng(seed, "meta"), dataset)
-    removed = _balanced(labels, meta_size, rng(seed, "leak"), dataset) if meta_overlap else meta
+    meta = _balanced(labels, meta_size, rng(seed, "meta"), f"meta_per_class: {dataset}")
+    removed = _balanced(labels, meta_size, rng(seed, "leak"), f"meta_per_class: {dataset}") if meta_overlap else meta
     rest = np.setdiff1d(np.arange(len(labels)), removed)
     if len(np.unique(labels[rest])) < num_classes:
         raise DataError(
@@ -78,7 +78,7 @@ def make_split(
     )
 
 
-def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, dataset: str) -> np.ndarray:
+def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, what: str) -> np.ndarray:
     """`size` random positions, in order, with as many of each class as evenly goes; None: all."""
     if size is None:
         return np.arange(len(labels))
@@ -89,6 +89,6 @@ def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, d
     for c, share in zip(classes, shares, strict=True):
         where = np.flatnonzero(labels == c)
         if len(where) < share:
-            raise DataError(f"{dataset}: class {c} has {len(where)} images, {share} are asked for")
+            raise DataError(f"{what}: class {c} has {len(where)} images, {share} are asked for")
         chosen.append(draw.choice(where, share, replace=False))
     return np.sort(np.concatenate(chosen))

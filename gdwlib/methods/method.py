@@ -41,6 +41,7 @@ class Method:
         self.model, self.optimizer, self.num_classes, self.config = model, optimizer, num_classes, config
 
     def step(self, batch: Batch) -> Outcome:
+        """Learn from one batch. The model is in train mode; its running statistics should move once."""
         raise NotImplementedError
 
     def state_dict(self) -> dict:
