@@ -7,6 +7,8 @@ SHELL := bash
 # a remark of the Jupyter kernel about its local sockets, which every notebook would start with
 QUIET := 2> >(grep --line-buffered -v IPKernelApp >&2)
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# the machine's own certificates, as behind a company's proxy
+export UV_SYSTEM_CERTS = 1
 
 .PHONY: help quickstart lab notebooks test lint lock
 help:
