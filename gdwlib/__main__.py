@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
         print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
     print(
         f"{record.path}\n"
-        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
+        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.total_epochs)} epochs), "
         f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
         f"{record.result['seconds']:.0f} s"
     )

@@ -104,7 +104,7 @@ def look_ahead(
     params: State,
     buffers: State,
     lrs: dict[str, float],
-    c: Float[Tensor, "n C"],
+    c: Float[Tensor, "n C"] | None,
     x: Tensor,
     x_meta: Tensor,
     y_meta: Int[Tensor, " m"],
@@ -114,15 +114,17 @@ def look_ahead(
 
     Args:
         lrs: D, the learning rate by parameter name.
-        c: the logit gradient of each train example.
+        c: the logit gradient of each train example; None: a step of length zero, θ̂ = θ.
         done: the forward pass over the train batch x.
 
     Returns:
         ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and L_meta(θ̂), shape ().
     """
     n = len(x)
-    (gradient,) = done.pullback(c / n)
-    theta_hat = {name: param - lrs[name] * gradient[name] for name, param in params.items()}  # Eq. 9
+    theta_hat = params
+    if c is not None:
+        (gradient,) = done.pullback(c / n)
+        theta_hat = {name: param - lrs[name] * gradient[name] for name, param in params.items()}  # Eq. 9
     v, meta_loss = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
     d_v = {name: lrs[name] * v[name] for name in v}
     return -tangent(model, params, buffers, x, d_v, done) / n, meta_loss

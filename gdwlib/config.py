@@ -1,24 +1,4 @@
-"""RunConfig: everything that decides a run's result, in one frozen dataclass; presets; the run id.
-
-Presets
--------
-`paper`  The official setting to the letter: ResNet-32, 80 epochs, batch 100, SGD lr 0.1 with momentum 0.9 and weight
-         decay 5e-4 on every parameter, cosine decay once an epoch, V with Adam 1e-3 and weight decay 1e-4, 1,000 meta
-         images, η_ω 100 (C = 10) and 1000 (C = 100), clip 0.2, reflect-pad-crop-flip augmentation, the mean of the
-         last five test accuracies reported. It leaves the official code in these points:
-         the meta set is disjoint from the training set (the official one mostly is not: `meta_overlap=True`);
-         meta set, noise, imbalance, initial weights and order all vary with the seed (there the meta set never does,
-         nor flip noise, nor which positions imbalance keeps);
-         one train forward serves both stages (there a second one with the same result);
-         g's ℓ₁ norm is guarded at zero.
-`small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a meta set of 2% of
-         the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so that a GDW run
-         stays below 90 s on one thread of a 2020s server CPU; CIFAR takes 10,000 images and 15 epochs, within four
-         minutes. Fewer images rather than fewer epochs, because the last five epochs are averaged and noise is
-         memorised by repetition. CIFAR is augmented as in the paper; garments are centred and upright, so fashion is
-         not. All else as in the paper. Sizes were chosen by running time; no comparison of methods went into them.
-`smoke`  Seconds, to see that everything runs; its numbers mean nothing.
-"""
+"""RunConfig: everything that decides a run's result, in one frozen dataclass, and the run id. See also recipes.py."""
 
 import dataclasses
 import difflib
@@ -36,30 +16,11 @@ import torch
 
 from gdwlib.data import DATASETS, NOISES
 from gdwlib.models import MODELS
+from gdwlib.recipes import OPTIMIZERS, PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 DEVICES = ("auto", "cpu", "cuda", "mps")
-RECIPES = ("paper",)
-
-_SMALL = {"model": "resnet8", "pool": 2, "augment": False, "epochs": 15, "train_size": 10_000}
-_SMOKE = _SMALL | {"epochs": 2, "train_size": 400, "meta_per_class": 4}
-_PAPER = {"model": "resnet32", "pool": 1, "augment": True, "epochs": 80}
-# preset → data set ("" for every other one) → the fields it sets
-PRESETS: dict[str, dict[str, dict]] = {
-    "smoke": {"": _SMOKE, "cifar100": _SMOKE | {"train_size": 1000}},
-    "small": {
-        "": _SMALL | {"meta_per_class": 20, "augment": True},
-        "fashion": _SMALL | {"meta_per_class": 12, "train_size": 6_000, "epochs": 11},
-        "cifar100": _SMALL | {"meta_per_class": 2, "augment": True},
-    },
-    "paper": {
-        "": _PAPER | {"meta_per_class": 100},
-        "fashion": _PAPER | {"meta_per_class": 20},  # 2% of the embedded images
-        "cifar10": _PAPER | {"meta_per_class": 100, "class_lr": 100.0},
-        "cifar100": _PAPER | {"meta_per_class": 10, "class_lr": 1000.0},
-    },
-}
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -71,9 +32,11 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One run. Fields left at None take the preset's value for the data set (class_lr and train_size may stay None).
+    """One run. Fields left at None take the preset's value for the data set (class_lr and train_size may stay None);
+    fields not given take the recipe's value, where it has one.
 
-    `dataclasses.replace` keeps the values a preset has filled in; to change preset or data set, make a new RunConfig.
+    `dataclasses.replace` keeps the values that were filled in; to change preset, recipe, method or data set, make a
+    new RunConfig.
 
     Raises:
         TypeError: a field that does not exist, with the nearest that does.
@@ -85,27 +48,43 @@ class RunConfig:
     noise: str = "none"  # a key of gdwlib.NOISES
     noise_ratio: float = 0.0  # the paper's p, 0 to 1
     imbalance: float = 1.0  # the paper's μ: smallest over largest class, in (0, 1]
-    seed: int = 0  # of everything random
+    seed: int = 0  # decides every random draw: subset, noise, initial weights, order, augmentation
     preset: str = "small"  # smoke, small or paper
-    recipe: str = "paper"  # whose hyperparameters
+    recipe: str = "paper"  # whose hyperparameters: paper, or authors (of a baseline the paper ran otherwise)
     meta_per_class: int | None = None  # clean meta images a class
     meta_overlap: bool = False  # repeat the official code's leak of meta images into the training set
     train_size: int | None = None  # published training images used, as many of each class, meta set included
     pool: int | None = None  # average over pool × pool pixels first; 1: leave as they are
     augment: bool | None = None  # reflect-pad 4, crop, flip
     model: str | None = None  # a key of gdwlib.models.MODELS
-    epochs: int | None = None
+    epochs: int | None = None  # of the schedule; glc runs it twice, finetune adds 5
     batch_size: int = 100  # train and meta
-    lr: float = 0.1  # SGD's at epoch 0; cosine to 0, once an epoch
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    weight_lr: float = 1e-3  # Adam's, for the weighting network
-    weight_weight_decay: float = 1e-4
-    class_lr: float | None = None  # η_ω of Eq. 11; None: 0.1·n·C
-    clip: float = 0.2  # of Eq. 11
-    zero_mean: bool = True  # Eq. 4
-    meta_every: int = 1  # a meta step every so many steps
-    precision: str = "float32"
+    lr: float = 0.1  # SGD's, at the start
+    schedule: str = "cosine"  # of the learning rate, once an epoch
+    momentum: float = 0.9  # SGD's
+    nesterov: bool = False  # SGD's momentum as Nesterov's
+    weight_decay: float = 5e-4  # SGD's, on every parameter
+    weight_optimizer: str = "adam"  # gdw, mwnet: of the weighting network; adam, or sgd with Nesterov momentum 0.9
+    weight_lr: float = 1e-3  # gdw, mwnet: its learning rate
+    weight_weight_decay: float = 1e-4  # gdw, mwnet: its weight decay
+    normalise_weights: bool = False  # mwnet: scale a batch's weights to mean 1
+    class_lr: float | None = None  # gdw: η_ω of Eq. 11; None: 0.1·n·C
+    clip: float = 0.2  # gdw: of Eq. 11
+    zero_mean: bool = True  # gdw: Eq. 4
+    meta_every: int = 1  # gdw, mwnet: a meta step every so many steps
+    finetune_lr: float = 1e-3  # finetune: constant, after the schedule
+    forget_rate: float | None = None  # coteaching: τ, the share not trained on; None: the noise's true rate
+    focal_gamma: float = 2.0  # focal: γ
+    focal_sigmoid: bool = False  # focal: of one sigmoid a class instead of the softmax
+    cb_beta: float = 0.9999  # class_balanced: β
+    insw_decay: float = 2.0  # insw: γ, which divides a weight at each visit
+    soft_label: str = "labels"  # soft_label: learn labels (N×C) or smoothing (N×1)
+    soft_label_lr: float = 0.1  # soft_label: mean change of what is learned, a visit
+    gen_label_warm_up: float = 44 / 120  # gen_label: share of the schedule with cross entropy
+    gen_label_virtual_lr: float = 0.5  # gen_label: α, of the virtual step
+    gen_label_lr: float = 4000.0  # gen_label: β, of the labels
+    gen_label_entropy: float = 1.0  # gen_label: γ, weight of the entropy
+    precision: str = "float32"  # or float64
     device: str = "auto"  # auto, cpu, cuda, mps; changes only rounding, and is not part of the run id
 
     def __new__(cls, **fields):
@@ -113,21 +92,25 @@ class RunConfig:
         for name in fields:
             if name not in valid:
                 raise TypeError(f"RunConfig has no field {name!r}{nearest(name, valid)}")
-        return super().__new__(cls)
+        config = super().__new__(cls)
+        object.__setattr__(config, "_given", set(fields))
+        return config
 
     def __post_init__(self):
         from gdwlib.methods import METHODS  # the methods know their configuration
 
         for name, valid in (
             ("dataset", DATASETS), ("method", METHODS), ("noise", NOISES), ("preset", PRESETS), ("recipe", RECIPES),
-            ("precision", PRECISIONS), ("device", DEVICES),
+            ("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES), ("weight_optimizer", OPTIMIZERS),
+            ("soft_label", ("labels", "smoothing")),
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, str) or value not in valid:
                 raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), valid)}")
         for name, value in self._preset_fields().items():
-            if getattr(self, name) is None:
+            if getattr(self, name) is None or name not in self._given:
                 object.__setattr__(self, name, value)
+        object.__delattr__(self, "_given")
         if not isinstance(self.model, str) or self.model not in MODELS:
             raise ValueError(f"model: unknown value {self.model!r}{nearest(str(self.model), MODELS)}")
         for field in dataclasses.fields(self):
@@ -161,14 +144,37 @@ class RunConfig:
             ("class_lr", self.class_lr is None or self.class_lr > 0, "above 0, or None for 0.1·n·C"),
             ("clip", self.clip > 0, "above 0"),
             ("meta_every", self.meta_every >= 1, "at least 1"),
+            ("finetune_lr", self.finetune_lr > 0, "above 0"),
+            ("forget_rate", self.forget_rate is None or 0 <= self.forget_rate < 1, "in [0, 1), or None"),
+            ("focal_gamma", self.focal_gamma >= 0, "at least 0"),
+            ("cb_beta", 0 <= self.cb_beta < 1, "in [0, 1)"),
+            ("insw_decay", self.insw_decay >= 1, "at least 1"),
+            ("soft_label_lr", self.soft_label_lr > 0, "above 0"),
+            ("gen_label_warm_up", 0 <= self.gen_label_warm_up <= 1, "in [0, 1]"),
+            ("gen_label_virtual_lr", self.gen_label_virtual_lr > 0, "above 0"),
+            ("gen_label_lr", self.gen_label_lr > 0, "above 0"),
+            ("gen_label_entropy", self.gen_label_entropy >= 0, "at least 0"),
         ):
             value = getattr(self, name)
             if not valid or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
 
     def _preset_fields(self) -> dict:
+        """What preset and recipe set."""
         by_dataset = PRESETS[self.preset]
-        return by_dataset.get(self.dataset, by_dataset[""])
+        fields = by_dataset.get(self.dataset, by_dataset[""])
+        return fields | recipe_fields(self.recipe, self.method, self.preset, self.imbalance)
+
+    @property
+    def total_epochs(self) -> int:
+        """Epochs of the whole run, a line of metrics each; more than `epochs` for methods of two phases."""
+        from gdwlib.methods import METHODS
+
+        return METHODS[self.method].total_epochs(self)
+
+    def learning_rate(self, epoch: int) -> float:
+        """SGD's in an epoch (from 0) of the schedule."""
+        return self.lr * SCHEDULES[self.schedule](epoch, self.epochs)
 
     @property
     def run_id(self) -> str:
@@ -178,7 +184,7 @@ class RunConfig:
         """
         # a field at its default is left out, so that a new one leaves the records there are alone
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
-        for name in ("device", "preset"):  # rounding; and a name for the other fields' values
+        for name in ("device", "preset", "recipe"):  # rounding; and names for the other fields' values
             fields.pop(name, None)
         text = json.dumps([ALGORITHM_VERSION, fields], sort_keys=True)
         noise = "" if self.noise == "none" else f"-{self.noise}{self.noise_ratio:g}"
@@ -186,7 +192,8 @@ class RunConfig:
         changed = any(getattr(self, name) != value for name, value in self._preset_fields().items())
         preset = self.preset + "-changed" * changed
         digest = hashlib.sha256(text.encode()).hexdigest()[:10]
-        return f"{self.dataset}-{self.method}{noise}{imbalance}-{preset}-s{self.seed}-{digest}"
+        recipe = "" if self.recipe == "paper" else f"-{self.recipe}"
+        return f"{self.dataset}-{self.method}{recipe}{noise}{imbalance}-{preset}-s{self.seed}-{digest}"
 
     def torch_device(self) -> torch.device:
         """The device to run on. Raises ValueError where it is asked for by name and not there."""

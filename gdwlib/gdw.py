@@ -9,6 +9,7 @@ from torch.func import vjp
 
 from gdwlib import bilevel, weighting
 from gdwlib._types import Float, Tensor
+from gdwlib.learner import Learner
 from gdwlib.models import WeightNet
 
 
@@ -30,8 +31,12 @@ def default_weight_net(model: nn.Module) -> WeightNet:
     return WeightNet().to(anchor.device, anchor.dtype)
 
 
-def default_weight_optimizer(weight_net: nn.Module, lr: float = 1e-3, weight_decay: float = 1e-4) -> torch.optim.Adam:
-    """The paper's Adam for V."""
+def make_weight_optimizer(
+    weight_net: nn.Module, kind: str = "adam", lr: float = 1e-3, weight_decay: float = 1e-4
+) -> torch.optim.Optimizer:
+    """The paper's Adam for V; or "sgd", with Nesterov momentum 0.9."""
+    if kind == "sgd":
+        return torch.optim.SGD(weight_net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
     return torch.optim.Adam(weight_net.parameters(), lr, weight_decay=weight_decay)
 
 
@@ -60,6 +65,8 @@ class GDW:
         clip: the largest change of a weight in one step (Eq. 11).
         zero_mean: impose Eq. 4; False is the paper's Appendix B.2.
         level: "class" (GDW) or "instance" (MWNet: one weight an example, from the updated weighting network).
+        normalise: at the instance level, scale the weights of a batch to a mean of one (MWNet's authors' recipe for
+            imbalance).
         meta_every: make the meta step every so many steps and use the weighting network as it is in between.
         max_grad_norm: clip the model's gradient to this ℓ₂ norm.
 
@@ -79,6 +86,7 @@ class GDW:
         clip: float = 0.2,
         zero_mean: bool = True,
         level: str = "class",
+        normalise: bool = False,
         meta_every: int = 1,
         max_grad_norm: float | None = None,
     ):
@@ -96,17 +104,18 @@ class GDW:
             number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < least or value == 0:
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
+        if normalise and level != "instance":
+            raise ValueError("normalise: for level='instance' only; Eq. 4 ties the weights of level='class' together")
         if weight_optimizer is not None and weight_net is None:
             raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
         self.model, self.optimizer = model, optimizer
-        self.trained()  # raises where the optimizer owns nothing of the model
+        self.learner = Learner(model, optimizer, num_classes, max_grad_norm)
         self.weight_net = weight_net or default_weight_net(model)
-        self.weight_optimizer = weight_optimizer or default_weight_optimizer(self.weight_net)
+        self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
         bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
-        self.num_classes, self.level, self.zero_mean = num_classes, level, zero_mean
-        self.class_lr, self.clip, self.meta_every, self.max_grad_norm = class_lr, clip, meta_every, max_grad_norm
+        self.num_classes, self.level, self.zero_mean, self.normalise = num_classes, level, zero_mean, normalise
+        self.class_lr, self.clip, self.meta_every = class_lr, clip, meta_every
         self.steps = 0
-        self._pending: dict[str, tuple[Tensor, Exception]] = {}
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> StepOutput:
@@ -121,16 +130,13 @@ class GDW:
             FloatingPointError: non-finite images or logits; nothing is updated. On an accelerator what would need
                 a synchronisation (label range, finiteness) is raised by the next `check()` or `state_dict()`.
         """
-        self._check_batches(x, y, x_meta, y_meta)
-        model = self.model.train()
-        params, lrs = self.trained()  # θ and D
-        buffers = dict(model.named_buffers())
+        self.learner.check_batches(x, y, x_meta, y_meta)
         phi, _ = bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
         make_meta_step = self.steps % self.meta_every == 0
         n = len(x)
 
         # Step 1: one forward pass; first-stage weights from the losses; the virtual step's gradient
-        done = self._forward(params, buffers, x)
+        done = self.learner.forward(x)
         logits = done.logits  # (n, C)
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
@@ -140,8 +146,7 @@ class GDW:
         if make_meta_step:
             # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ
             c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
-            response, meta_loss = bilevel.look_ahead(model, params, buffers, lrs, c, x, x_meta, y_meta, done)  # Eq. 9
-            self._require_finite("x_meta", meta_loss)
+            response, meta_loss = done.look_ahead(c, x_meta, y_meta)  # (n, C) ∂L_meta/∂c, Eq. 9
             g = d1 * response  # (n, C) ∂L_meta/∂ω
             bilevel.descend(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
 
@@ -154,40 +159,23 @@ class GDW:
             w_new, g, meta_loss = w, torch.zeros_like(w), losses.new_tensor(torch.nan)
 
         # Step 3: the second-stage gradient goes back through the same forward pass
-        (gradient,) = done.pullback(weighting.manipulate(w_new, d1) / n)
-        bilevel.descend(model, self.optimizer, gradient, self.max_grad_norm)  # Eq. 12
-        bilevel.put(buffers, done.buffers)
+        done.descend(weighting.manipulate(w_new, d1) / n)  # Eq. 12
         bilevel.put(dict(self.weight_net.named_buffers()), v_moved)
         self.steps += 1
         return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
-
-    def _forward(self, params: bilevel.State, buffers: bilevel.State, x: Tensor) -> bilevel.Forward:
-        try:
-            done = bilevel.forward(self.model, params, buffers, x)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:  # what a layer says of a wrong shape or dtype
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"x: the model's forward pass failed on {tuple(x.shape)} {x.dtype} ({reason})") from error
-        if done.logits.shape != (len(x), self.num_classes):
-            want, got = (len(x), self.num_classes), tuple(done.logits.shape)
-            raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
-        self._require_finite("x", done.logits)
-        return done
 
     def _weights(self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor) -> tuple[Tensor, bilevel.State]:
         """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4; V's new buffers."""
         weight, moved = bilevel.apply(self.weight_net, phi, dict(self.weight_net.named_buffers()), losses[:, None])
         if weight.shape != (len(losses), 1):
             raise ValueError(f"weight_net: must map (n, 1) losses to (n, 1) weights, gave {tuple(weight.shape)}")
+        if self.normalise:
+            total = weight.sum()
+            weight = len(losses) * weight / torch.where(total > 0, total, 1)
         return self._constrain(weight.expand_as(p), p, y), moved  # (n, C)
 
     def _constrain(self, w: Tensor, p: Tensor, y: Tensor) -> Tensor:
         return weighting.zero_mean(w, p, y) if self.zero_mean and self.level == "class" else w
-
-    def trained(self) -> tuple[bilevel.State, dict[str, float]]:
-        """The parameters the optimizer moves, detached, by name, and their current learning rates."""
-        return bilevel.trained(self.model, self.optimizer)
 
     def state_dict(self) -> dict:
         """Everything a resume needs: model, optimizer, weighting network, its optimizer, the step count."""
@@ -205,46 +193,8 @@ class GDW:
 
     def check(self) -> None:
         """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
-        pending, self._pending = self._pending, {}
-        for ok, error in pending.values():
-            if not ok:
-                raise error
+        self.learner.check()
 
     def _parts(self) -> dict:
         names = ("model", "optimizer", "weight_net", "weight_optimizer")
         return {name: getattr(self, name) for name in names}
-
-    def _require(self, ok: Tensor, error: Exception) -> None:
-        if ok.device.type == "cpu":
-            if not ok:
-                raise error
-        else:
-            before, _ = self._pending.get(str(error), (ok, error))
-            self._pending[str(error)] = (before & ok, error)
-
-    def _check_batches(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> None:
-        for x_name, inputs, y_name, labels in (("x", x, "y", y), ("x_meta", x_meta, "y_meta", y_meta)):
-            for name, value in ((x_name, inputs), (y_name, labels)):
-                if not isinstance(value, Tensor):
-                    raise ValueError(f"{name}: must be a tensor, not {type(value).__name__}")
-            if not inputs.is_floating_point():
-                raise ValueError(f"{x_name}: must hold floating-point numbers, not {inputs.dtype}")
-            if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
-                raise ValueError(f"{y_name}: labels must be integers, not {labels.dtype}")
-            if labels.dim() != 1 or inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
-                raise ValueError(
-                    f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
-                    f"got shapes {tuple(inputs.shape)} and {tuple(labels.shape)}"
-                )
-            inside = ((labels >= 0) & (labels < self.num_classes)).all()
-            self._require(inside, ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
-            self._require(inputs.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
-        if x_meta.shape[1:] != x.shape[1:] or x_meta.dtype != x.dtype:
-            raise ValueError(
-                f"x_meta: must be like x but for the batch size, {tuple(x.shape)} {x.dtype}; "
-                f"is {tuple(x_meta.shape)} {x_meta.dtype}"
-            )
-
-    def _require_finite(self, name: str, values: Tensor) -> None:
-        error = FloatingPointError(f"model: NaN or infinite logits on {name}; has training diverged?")
-        self._require(values.isfinite().all(), error)

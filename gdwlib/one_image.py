@@ -12,7 +12,7 @@ import torch
 
 from gdwlib.config import RunConfig, nearest, project_folder
 from gdwlib.data.batches import meta_order, train_order
-from gdwlib.gdw import GDW, default_weight_optimizer
+from gdwlib.gdw import GDW, make_weight_optimizer
 from gdwlib.records import write_file
 from gdwlib.training import Resident, load_split, run
 
@@ -74,7 +74,7 @@ def anatomy(
             torch.optim.SGD(theta.parameters(), config.lr / 2),
             len(split.classes),
             weight_net=phi,
-            weight_optimizer=default_weight_optimizer(phi, config.weight_lr, config.weight_weight_decay),
+            weight_optimizer=make_weight_optimizer(phi, lr=config.weight_lr, weight_decay=config.weight_weight_decay),
             class_lr=config.class_lr,
             clip=config.clip,
             zero_mean=config.zero_mean,

@@ -30,7 +30,7 @@ class Progress:
         self.start, self.last_line = time.perf_counter(), -LINE_EVERY
         terminal = self.enabled and sys.stderr.isatty()
         if terminal:
-            total = self.config.epochs * steps
+            total = self.config.total_epochs * steps
             self.bar = tqdm(
                 total=total, initial=done * steps, desc=self.name, unit="step", dynamic_ncols=True, leave=True
             )
@@ -51,13 +51,13 @@ class Progress:
         if metrics["meta_loss"] is not None:
             losses += f", meta loss {metrics['meta_loss']:.3f}"
         text = (
-            f"epoch {self.done}/{self.config.epochs}, {losses}, test {metrics['test_accuracy']:.2f}%, "
+            f"epoch {self.done}/{self.config.total_epochs}, {losses}, test {metrics['test_accuracy']:.2f}%, "
             f"{metrics['images_per_second']:.0f} images/s"
         )
         now = time.perf_counter()
         if self.bar is not None:
             self.bar.set_postfix_str(text)
-        elif self.done == self.config.epochs or now - self.last_line >= LINE_EVERY:
-            left = (now - self.start) / (self.done - self.begun) * (self.config.epochs - self.done)
-            self.say(text + (f", {left:.0f} s left" if self.done < self.config.epochs else ", done"))
+        elif self.done == self.config.total_epochs or now - self.last_line >= LINE_EVERY:
+            left = (now - self.start) / (self.done - self.begun) * (self.config.total_epochs - self.done)
+            self.say(text + (f", {left:.0f} s left" if self.done < self.config.total_epochs else ", done"))
             self.last_line = now

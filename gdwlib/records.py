@@ -117,7 +117,7 @@ class RunFolder:
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
             if RunConfig(**written["config"] | {"device": self.config.device}) != self.config:
                 return None, f"{self.path}: the record of another configuration"
-            if len(metrics) != self.config.epochs or result | summary(metrics) != result:
+            if len(metrics) != self.config.total_epochs or result | summary(metrics) != result:
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
             return RunRecord(self.path, written["config"], written["environment"], metrics, result), None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -177,11 +177,13 @@ class RunFolder:
 
 
 def summary(metrics: list[dict]) -> dict[str, float]:
-    """What `result.json` says of a run's epochs: accuracies in percent, seconds."""
+    """What `result.json` says of a run's epochs: accuracies in percent, seconds. The best epoch is sought in the last
+    phase, since what came before is another method's network."""
     accuracies = [line["test_accuracy"] for line in metrics]
+    last_phase = [line["test_accuracy"] for line in metrics if line["phase"] == metrics[-1]["phase"]]
     return {
         "final_accuracy": float(np.mean(accuracies[-5:])),  # over the last min(5, epochs)
-        "best_accuracy": max(accuracies),
+        "best_accuracy": max(last_phase),
         "last_accuracy": accuracies[-1],
         "seconds": sum(line["seconds"] for line in metrics),
     }

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from torch import nn
 
 import gdwlib
 from gdwlib.config import ALGORITHM_VERSION, PRECISIONS, RunConfig, project_folder
-from gdwlib.data import Split, make_split
+from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.randomness import torch_rng, torch_seed
-from gdwlib.methods import METHODS, Batch, Method
+from gdwlib.diagnostics import WeightStatistics
+from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import MODELS
 from gdwlib.progress import Progress
 from gdwlib.records import RecordError, RunFolder, RunRecord
@@ -94,6 +96,11 @@ class Resident:
         self.meta, self.meta_labels = images(split.meta.images), torch.as_tensor(split.meta.labels, device=device)
         self.test, self.test_labels = images(split.test.images), torch.as_tensor(split.test.labels, device=device)
 
+    def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
+        x_meta = normalised(self.meta, self.mean, self.std)
+        rate = wrong_rate(config.noise, config.noise_ratio, num_classes)
+        return Task(num_classes, self.given, x_meta, self.meta_labels, rate, new_network)
+
     def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
         x, x_meta = (
             normalised(augmented(part, generator) if self.augment else part, self.mean, self.std)
@@ -112,21 +119,30 @@ class Resident:
         return 100 * int(right) / len(self.test)
 
 
-def _prepare(config: RunConfig, split: Split, device: torch.device) -> tuple[nn.Module, Method]:
+def _prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
     """A freshly initialised network and the method that trains it."""
     torch.manual_seed(torch_seed(config.seed, "initial weights"))
-    model = MODELS[config.model](len(split.classes), len(split.mean))
-    model = model.to(device, PRECISIONS[config.precision], memory_format=torch.channels_last)
+    num_classes = len(split.classes)
+
+    def new_network() -> nn.Module:
+        model = MODELS[config.model](num_classes, len(split.mean))
+        return model.to(resident.mean.device, PRECISIONS[config.precision], memory_format=torch.channels_last)
+
+    model = new_network()
     optimizer = torch.optim.SGD(
-        model.parameters(), config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        model.parameters(),
+        config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.nesterov,
     )
-    return model, METHODS[config.method](model, optimizer, len(split.classes), config)
+    return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
 
 def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) -> None:
     device = config.torch_device()
-    model, method = _prepare(config, split, device)
     resident = Resident(config, split, device)
+    model, method = _prepare(config, split, resident)
     count = len(split.given)
     target_weights = torch.full((count,), torch.nan, device=device, dtype=resident.mean.dtype)  # (N,) last ω_t
     metrics: list[dict] = []
@@ -136,22 +152,20 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
         try:
             method.load_state_dict(checkpoint["method"])
             metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
-            shown.say(f"resuming after epoch {len(metrics)} of {config.epochs}")
+            shown.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
         except (KeyError, RuntimeError, ValueError, TypeError) as error:  # as after an edit of the method
             wrong = f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
-            model, method = _prepare(config, split, device)
+            model, method = _prepare(config, split, resident)
     if wrong:
         shown.say(f"{wrong}; starting again from the first epoch", always=True)
     folder.write_json("config.json", {"config": vars(config), "environment": environment(device)})
 
-    mislabelled = torch.as_tensor(split.given != split.train.labels, device=device)  # (N,)
+    statistics = WeightStatistics(config, split, device)
     with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
-        for epoch in range(len(metrics), config.epochs):
+        for epoch in range(len(metrics), config.total_epochs):
             start = time.perf_counter()
-            lr = config.lr * (1 + math.cos(math.pi * epoch / config.epochs)) / 2
-            for group in method.optimizer.param_groups:
-                group["lr"] = lr
-            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, bar)
+            lr = method.start_epoch(epoch)
+            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, statistics, bar)
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
@@ -159,12 +173,12 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
             metrics.append(
                 {
                     "epoch": epoch + 1,
+                    "phase": method.phase,
                     "learning_rate": lr,
                     "train_loss": train_loss,
                     "meta_loss": meta_loss,
                     "test_accuracy": accuracy,
-                    "clean_weight": _mean(target_weights[~mislabelled]),  # mean ω_t over rightly labelled examples
-                    "mislabelled_weight": _mean(target_weights[mislabelled]),
+                    **statistics.read(target_weights),
                     "train_seconds": trained - start,
                     "seconds": time.perf_counter() - start,
                     "images_per_second": len(split.given) / (trained - start),
@@ -186,11 +200,19 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
 
 
 def _epoch(
-    config: RunConfig, epoch: int, method: Method, resident: Resident, target_weights: torch.Tensor, bar
+    config: RunConfig,
+    epoch: int,
+    method: Method,
+    resident: Resident,
+    target_weights: torch.Tensor,
+    statistics: WeightStatistics,
+    bar: Progress,
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
-    method.model.train()
+    for learner in method.learners:
+        learner.model.train()
+    target_weights.fill_(torch.nan)
     torch.manual_seed(torch_seed(config.seed, "layers", epoch))  # dropout
     generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
@@ -202,17 +224,11 @@ def _epoch(
             meta_losses.append(outcome.meta_loss.detach())
         if outcome.target_weights is not None:
             target_weights[index] = outcome.target_weights.detach()
+        statistics.see(outcome, index)
         bar.step()
     method.check()
-    return float(torch.stack(train_losses).sum()) / len(resident.train), _mean(
-        torch.stack(meta_losses)
-    ) if meta_losses else None
-
-
-def _mean(values: torch.Tensor) -> float | None:
-    """Mean of the numbers among them, None where there are none."""
-    values = values[~values.isnan()].cpu().double()  # on the host: not every accelerator has float64
-    return float(values.mean()) if len(values) else None
+    meta_loss = float(torch.stack(meta_losses).mean()) if meta_losses else None
+    return float(torch.stack(train_losses).sum()) / len(resident.train), meta_loss
 
 
 def environment(device: torch.device) -> dict:

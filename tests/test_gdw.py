@@ -334,7 +334,7 @@ def test_meta_every_and_gradient_clipping(float64):
 def test_what_an_accelerator_defers_is_raised_by_check_once():
     model = SmallNet(5)
     gdw = gdwlib.GDW(model, sgd(model), 5)
-    gdw._pending["y"] = (torch.tensor(False), ValueError("y: labels"))  # as a step on an accelerator leaves it
+    gdw.learner._pending["y"] = (torch.tensor(False), ValueError("y: labels"))  # as a step on an accelerator leaves it
     with pytest.raises(ValueError, match="y: labels"):
         gdw.state_dict()
     gdw.check()

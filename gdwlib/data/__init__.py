@@ -7,5 +7,6 @@ from gdwlib.data.datasets import Images as Images
 from gdwlib.data.imbalance import long_tail_counts as long_tail_counts
 from gdwlib.data.noise import NOISES as NOISES
 from gdwlib.data.noise import corrupt_labels as corrupt_labels
+from gdwlib.data.noise import wrong_rate as wrong_rate
 from gdwlib.data.split import Split as Split
 from gdwlib.data.split import make_split as make_split

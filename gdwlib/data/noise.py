@@ -41,6 +41,11 @@ NOISES: dict[str, Callable[[float, int], np.ndarray]] = {
 }
 
 
+def wrong_rate(kind: str, ratio: float, num_classes: int) -> float:
+    """The expected share of wrong labels among as many examples of each class: 0.36 for uniform 0.4 on ten classes."""
+    return 1 - float(NOISES[kind](ratio, num_classes).diagonal().mean())
+
+
 def corrupt_labels(
     labels: np.ndarray | torch.Tensor, kind: str, ratio: float, num_classes: int, seed: int
 ) -> np.ndarray | torch.Tensor:

@@ -2,11 +2,35 @@
 what is registered here. A run id knows a method by its name alone: delete a record to train it with edited code."""
 
 from gdwlib.methods.base import Base
+from gdwlib.methods.class_balanced import ClassBalanced
+from gdwlib.methods.coteaching import CoTeaching
+from gdwlib.methods.finetune import FineTune
+from gdwlib.methods.focal import Focal
 from gdwlib.methods.gdw import GDW
+from gdwlib.methods.gen_label import GenLabel
+from gdwlib.methods.glc import GLC
+from gdwlib.methods.insw import INSW
+from gdwlib.methods.l2rw import L2RW
 from gdwlib.methods.meta_only import MetaOnly
 from gdwlib.methods.method import Batch as Batch
 from gdwlib.methods.method import Method as Method
 from gdwlib.methods.method import Outcome as Outcome
+from gdwlib.methods.method import Task as Task
 from gdwlib.methods.mwnet import MWNet
+from gdwlib.methods.soft_label import SoftLabel
 
-METHODS: dict[str, type[Method]] = {"base": Base, "meta_only": MetaOnly, "mwnet": MWNet, "gdw": GDW}
+METHODS: dict[str, type[Method]] = {  # in the order of the paper's tables
+    "base": Base,
+    "finetune": FineTune,
+    "coteaching": CoTeaching,
+    "glc": GLC,
+    "l2rw": L2RW,
+    "insw": INSW,
+    "mwnet": MWNet,
+    "soft_label": SoftLabel,
+    "gen_label": GenLabel,
+    "focal": Focal,
+    "class_balanced": ClassBalanced,
+    "gdw": GDW,
+    "meta_only": MetaOnly,
+}

@@ -1,20 +1,37 @@
-"""Base: plain cross entropy on the labels as given. The logit gradient is p - y."""
+"""Base: plain cross entropy on the labels as given,
+
+    ℓ_i = -log p_it,    ∂ℓ_i/∂logits = p_i - y_i.
+
+Source: the paper's Base Model. Hyperparameters: none. Left open by the paper: nothing.
+"""
 
 import torch
 
-from gdwlib import bilevel, weighting
+from gdwlib import weighting
 from gdwlib.methods.method import Batch, Method, Outcome
 
 
 class Base(Method):
-    def step(self, batch: Batch) -> Outcome:
-        return self.descend_on(batch.x, batch.y)
+    def learn(self, batch: Batch) -> Outcome:
+        done = self.learner.forward(batch.x)
+        done.descend(self.logit_gradient(done.logits, batch) / len(batch.x))
+        return Outcome(
+            train_loss=weighting.cross_entropy(done.logits, batch.y).mean(),
+            target_weights=self.target_weights(done.logits, batch),
+        )
 
-    def descend_on(self, x: torch.Tensor, y: torch.Tensor) -> Outcome:
-        params, _ = bilevel.trained(self.model, self.optimizer)
-        buffers = dict(self.model.named_buffers())
-        done = bilevel.forward(self.model.train(), params, buffers, x)
-        (gradient,) = done.pullback(weighting.logit_gradient(done.logits.softmax(1), y) / len(x))  # p - y
-        bilevel.descend(self.model, self.optimizer, gradient)
-        bilevel.put(buffers, done.buffers)
-        return Outcome(train_loss=weighting.cross_entropy(done.logits, y).mean())
+    def losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The batch's losses (n,), nats."""
+        return weighting.cross_entropy(logits, batch.y)
+
+    def logit_gradient(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """∂ℓ_i/∂logits_i, (n, C)."""
+        return weighting.logit_gradient(logits.softmax(1), batch.y)
+
+    def target_weights(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        """What multiplies p_t - y_t in it, (n,); None where everything counts alike."""
+        return None
+
+    def on_meta(self, batch: Batch) -> Batch:
+        """The meta batch in the train batch's place."""
+        return batch._replace(x=batch.x_meta, y=batch.y_meta)

@@ -1,4 +1,13 @@
-"""GDW (the paper): class-level weights on the logit gradient, ω_ij (p_ij - y_ij), from the meta set. See gdwlib.GDW."""
+"""GDW (the paper): one weight an example and class, from the meta set. Algorithm 1; see `gdwlib.GDW`.
+
+    ω_i = V_φ(ℓ_i) for every class, then Eq. 4;    θ̂ = θ - (η/n) Σ_i J_iᵀ(ω_i ∘ (p_i - y_i))           (Eq. 9)
+    φ ← Adam step on L_meta(θ̂) (Eq. 10);    ω′ = ω - clip(η_ω g/‖g‖₁, ±c), then Eq. 4                  (Eq. 11)
+    logit gradient ω′_i ∘ (p_i - y_i)                                                                  (Eq. 12)
+
+Source: the paper and its official code. Hyperparameters, all theirs: V 1-100-1, Adam 1e-3, weight decay 1e-4;
+`class_lr` η_ω 100 and 1000 for 10 and 100 classes (else 0.1·n·C, of which these are cases); `clip` c = 0.2;
+`zero_mean=False` is Appendix B.2.
+"""
 
 import gdwlib.gdw
 from gdwlib.methods.method import Batch, Method, Outcome
@@ -7,28 +16,36 @@ from gdwlib.methods.method import Batch, Method, Outcome
 class GDW(Method):
     level = "class"
 
-    def __init__(self, model, optimizer, num_classes, config):
-        super().__init__(model, optimizer, num_classes, config)
+    def __init__(self, model, optimizer, task, config):
+        super().__init__(model, optimizer, task, config)
         weight_net = gdwlib.gdw.default_weight_net(model)
         self.gdw = gdwlib.gdw.GDW(
             model,
             optimizer,
-            num_classes,
+            task.num_classes,
             weight_net=weight_net,
-            weight_optimizer=gdwlib.gdw.default_weight_optimizer(
-                weight_net, config.weight_lr, config.weight_weight_decay
+            weight_optimizer=gdwlib.gdw.make_weight_optimizer(
+                weight_net, config.weight_optimizer, config.weight_lr, config.weight_weight_decay
             ),
             class_lr=config.class_lr,
             clip=config.clip,
             zero_mean=config.zero_mean,
             level=self.level,
+            normalise=config.normalise_weights,
             meta_every=config.meta_every,
         )
+        self.learners = [self.gdw.learner]
 
     def step(self, batch: Batch) -> Outcome:
+        meta_step = self.gdw.steps % self.gdw.meta_every == 0
         out = self.gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
-        target_weights = out.class_weights.gather(1, batch.y[:, None])[:, 0]  # (n,)
-        return Outcome(out.train_loss, out.meta_loss, target_weights)
+        return Outcome(
+            out.train_loss,
+            out.meta_loss if meta_step else None,
+            target_weights=out.class_weights.gather(1, batch.y[:, None])[:, 0],  # (n,)
+            first_weights=out.first_weights if meta_step else None,
+            class_weights=out.class_weights if meta_step else None,
+        )
 
     def state_dict(self) -> dict:
         return self.gdw.state_dict()
@@ -38,6 +55,3 @@ class GDW(Method):
 
     def networks(self) -> dict:
         return super().networks() | {"weight_net": self.gdw.weight_net}
-
-    def check(self) -> None:
-        self.gdw.check()

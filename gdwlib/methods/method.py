@@ -1,5 +1,6 @@
 """What a method is: one step on one batch. A new one is a short file with a subclass and a line in the registry."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,6 +8,18 @@ import torch
 from torch import nn
 
 from gdwlib._types import Float, Int, Tensor
+from gdwlib.learner import Learner
+
+
+class Task(NamedTuple):
+    """What a method may know of the data, on the device."""
+
+    num_classes: int  # C
+    labels: Int[Tensor, " N"]  # of the training set as given, possibly wrong
+    x_meta: Float[Tensor, "M c h w"]  # the whole meta set, not augmented
+    y_meta: Int[Tensor, " M"]
+    wrong_rate: float  # the expected share of wrong labels; only for methods that must be told
+    new_network: Callable[[], nn.Module]  # one more of the run's kind, freshly initialised
 
 
 class Batch(NamedTuple):
@@ -25,27 +38,55 @@ class Outcome:
 
     train_loss: Float[Tensor, ""]  # unweighted mean cross entropy of the batch trained on, before the update
     meta_loss: Float[Tensor, ""] | None = None  # after the virtual step
-    target_weights: Float[Tensor, " n"] | None = None  # ω_t of each train example
+    target_weights: Float[Tensor, " n"] | None = None  # ω_t of each train example, or what the method has in its place
+    first_weights: Float[Tensor, "n C"] | None = None  # ω before the meta step, where there is a before and an after
+    class_weights: Float[Tensor, "n C"] | None = None  # ω′ after it: what the update used
 
 
 class Method:
-    """Owns how a model learns from a batch. Subclasses define `step`, and the rest where they keep state.
+    """Owns how a model learns from a batch. Subclasses define `learn`, and the rest where they keep state.
+
+    Where a method descends on a loss of its own, it says so twice: `losses(logits, batch)` (n,) is the definition,
+    `logit_gradient(logits, batch)` (n, C) what a step uses.
 
     Args:
-        model, optimizer: on the device; the training loop sets the learning rate.
-        num_classes: C.
-        config: the run's `RunConfig`, for hyperparameters.
+        model, optimizer: on the device.
+        task: what may be known of the data.
+        config: the run's `RunConfig`, for hyperparameters and the schedule.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, num_classes: int, config):
-        self.model, self.optimizer, self.num_classes, self.config = model, optimizer, num_classes, config
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, config):
+        self.model, self.optimizer, self.task, self.config = model, optimizer, task, config
+        self.learner = Learner(model, optimizer, task.num_classes)
+        self.learners = [self.learner]
+        self.phase = 1  # which part of the run this is; the last one's accuracies are the method's
+
+    @classmethod
+    def total_epochs(cls, config) -> int:
+        """Passes over the training set that the method makes."""
+        return config.epochs
+
+    def start_epoch(self, epoch: int) -> float:
+        """Prepare for an epoch, from 0: set the learning rate and return it."""
+        return self.set_learning_rate(self.config.learning_rate(epoch))
+
+    def set_learning_rate(self, lr: float) -> float:
+        for learner in self.learners:
+            for group in learner.optimizer.param_groups:
+                group["lr"] = lr
+        return lr
 
     def step(self, batch: Batch) -> Outcome:
-        """Learn from one batch. The model is in train mode; its running statistics should move once."""
+        """Learn from one batch. ValueError or FloatingPointError, naming the argument, where it cannot be one."""
+        self.learner.check_batches(batch.x, batch.y, batch.x_meta, batch.y_meta)
+        return self.learn(batch)
+
+    def learn(self, batch: Batch) -> Outcome:
+        """What `step` does with a checked batch. The running statistics should move once."""
         raise NotImplementedError
 
     def state_dict(self) -> dict:
-        """Everything a resume needs."""
+        """Everything a resume needs, made of tensors, numbers and containers."""
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
@@ -58,3 +99,5 @@ class Method:
 
     def check(self) -> None:
         """Raise what a step on an accelerator could not raise without synchronising."""
+        for learner in self.learners:
+            learner.check()

@@ -1,0 +1,166 @@
+"""A network that learns from logit gradients: the one engine under `GDW` and every method.
+
+done = learner.forward(x)                            # one forward pass, kept
+response, meta_loss = done.look_ahead(c, x_meta, y_meta)  # ∂L_meta/∂c after the virtual step along c
+done.descend(c)                                      # the optimizer's step along c, back through the same pass
+"""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from gdwlib import bilevel
+from gdwlib._types import Float, Int, Tensor
+
+
+class Learner:
+    """A network and its optimizer.
+
+    Args:
+        model: any module mapping x to (n, C) logits; `forward` puts it in train mode.
+        optimizer: over (some of) its parameters.
+        num_classes: C.
+        max_grad_norm: clip the gradient to this ℓ₂ norm.
+
+    Raises:
+        ValueError: the optimizer owns none of the model's parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        num_classes: int,
+        max_grad_norm: float | None = None,
+    ):
+        self.model, self.optimizer, self.num_classes, self.max_grad_norm = model, optimizer, num_classes, max_grad_norm
+        bilevel.trained(model, optimizer)  # raises
+        self._pending: dict[str, tuple[Tensor, Exception]] = {}
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> "Pass":
+        """One pass over a train batch, in train mode; changes nothing yet.
+
+        Raises:
+            ValueError: the model cannot take this batch, or gives something else than (n, C) logits.
+            FloatingPointError: non-finite logits (on an accelerator at the next `check`).
+        """
+        params, lrs = bilevel.trained(self.model.train(), self.optimizer)
+        buffers = dict(self.model.named_buffers())
+        with _named("x", x):
+            done = bilevel.forward(self.model, params, buffers, x)
+        if done.logits.shape != (len(x), self.num_classes):
+            want, got = (len(x), self.num_classes), tuple(done.logits.shape)
+            raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
+        self._require_finite("x", done.logits)
+        return Pass(self, x, params, lrs, buffers, done)
+
+    def check(self) -> None:
+        """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
+        pending, self._pending = self._pending, {}
+        for ok, error in pending.values():
+            if not ok:
+                raise error
+
+    def check_batches(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> None:
+        """Refuse what cannot be a train and a meta batch.
+
+        Raises:
+            ValueError: shapes, types or labels that cannot be, named.
+            FloatingPointError: non-finite images. (What would synchronise an accelerator waits for `check`.)
+        """
+        for x_name, inputs, y_name, labels in (("x", x, "y", y), ("x_meta", x_meta, "y_meta", y_meta)):
+            for name, value in ((x_name, inputs), (y_name, labels)):
+                if not isinstance(value, Tensor):
+                    raise ValueError(f"{name}: must be a tensor, not {type(value).__name__}")
+            if not inputs.is_floating_point():
+                raise ValueError(f"{x_name}: must hold floating-point numbers, not {inputs.dtype}")
+            if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+                raise ValueError(f"{y_name}: labels must be integers, not {labels.dtype}")
+            if labels.dim() != 1 or inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
+                raise ValueError(
+                    f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
+                    f"got shapes {tuple(inputs.shape)} and {tuple(labels.shape)}"
+                )
+            inside = ((labels >= 0) & (labels < self.num_classes)).all()
+            self._require(inside, ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
+            self._require(inputs.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
+        if x_meta.shape[1:] != x.shape[1:] or x_meta.dtype != x.dtype:
+            raise ValueError(
+                f"x_meta: must be like x but for the batch size, {tuple(x.shape)} {x.dtype}; "
+                f"is {tuple(x_meta.shape)} {x_meta.dtype}"
+            )
+
+    def _require(self, ok: Tensor, error: Exception) -> None:
+        if ok.device.type == "cpu":
+            if not ok:
+                raise error
+        else:
+            before, _ = self._pending.get(str(error), (ok, error))
+            self._pending[str(error)] = (before & ok, error)
+
+    def _require_finite(self, name: str, values: Tensor) -> None:
+        error = FloatingPointError(f"model: NaN or infinite logits on {name}; has training diverged?")
+        self._require(values.isfinite().all(), error)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of a learner over a train batch, to look ahead from and to descend through."""
+
+    learner: Learner
+    x: Tensor
+    params: bilevel.State  # θ
+    lrs: dict[str, float]  # D
+    buffers: bilevel.State
+    done: bilevel.Forward
+
+    @property
+    def logits(self) -> Float[Tensor, "n C"]:
+        """At θ, detached."""
+        return self.done.logits
+
+    @torch.no_grad()
+    def look_ahead(
+        self, c: Float[Tensor, "n C"] | None, x_meta: Tensor, y_meta: Int[Tensor, " m"], lr: float | None = None
+    ) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
+        """∂L_meta/∂c after one virtual SGD step along the examples' logit gradients, and L_meta there.
+
+        Args:
+            c: each example's logit gradient; θ̂ = θ - (1/n) D Jᵀc. None: θ̂ = θ.
+            lr: the virtual step's learning rate; None: each parameter group's own.
+        """
+        lrs = self.lrs if lr is None else dict.fromkeys(self.lrs, lr)
+        with _named("x_meta", x_meta):
+            response, meta_loss = bilevel.look_ahead(
+                self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.done
+            )
+        self.learner._require_finite("x_meta", meta_loss)
+        return response, meta_loss
+
+    @torch.no_grad()
+    def descend(self, c: Float[Tensor, "n C"]) -> None:
+        """The optimizer's step along Jᵀc: c is the gradient of the batch's loss with respect to the logits, an
+        average's 1/n included. The running statistics become what this pass left."""
+        learner = self.learner
+        (gradient,) = self.done.pullback(c)
+        bilevel.descend(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
+        bilevel.put(self.buffers, self.done.buffers)
+
+
+@contextlib.contextmanager
+def _named(name: str, inputs: Tensor) -> Iterator[None]:
+    """Name the argument in what a layer says of a wrong shape, dtype or batch size."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, NotImplementedError):
+        raise
+    except (RuntimeError, ValueError) as error:
+        if str(error).startswith("model:"):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        shape, kind = tuple(inputs.shape), inputs.dtype
+        raise ValueError(f"{name}: the model's forward pass failed on {shape} {kind} ({reason})") from error
