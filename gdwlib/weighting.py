@@ -13,8 +13,8 @@ P_MAX = 0.999  # the official code's clamp: keeps 1 - p_t away from 0 in Eq. 4
 WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6  # the official code's clamp on the weights between Eq. 11 and Eq. 4
 
 
-def one_hot(labels: Int[Tensor, " n"], probs: Float[Tensor, "n C"]) -> Float[Tensor, "n C"]:
-    """y, in the dtype of `probs`. (A comparison, because `F.one_hot` synchronises the device.)"""
+def one_hot(labels: Int[Tensor, " n"], probs: Float[Tensor, "_ C"]) -> Float[Tensor, "n C"]:
+    """y, as wide as `probs` and in its dtype. (A comparison, because `F.one_hot` synchronises the device.)"""
     return (labels[:, None] == torch.arange(probs.shape[1], device=labels.device)).to(probs.dtype)  # (n, C)
 
 
