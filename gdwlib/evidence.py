@@ -1,0 +1,105 @@
+"""What the records say: finding them by configuration, and the statistics over their seeds."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from gdwlib.config import RunConfig, project_folder
+from gdwlib.records import RunFolder, RunRecord
+
+CONFIDENCE = 0.95
+Runs = dict[int, RunRecord]  # by seed
+
+
+class Interval(NamedTuple):
+    """An estimate over seeds with its two-sided 95% interval; infinite where one seed is all there is."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    p: float = np.nan  # two-sided, that the truth is 0; NaN where not tested
+
+    def __str__(self) -> str:
+        if self.seeds < 2:
+            return f"{self.mean:+.2f} (1 seed)"
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+
+
+class Evidence:
+    """All complete records of an outputs folder."""
+
+    def __init__(self, outputs: Path | str | None = None):
+        self.outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+        self._runs: dict[tuple, Runs] = {}
+        for path in sorted(self.outputs.glob("runs/*/result.json")):
+            record = self._record(path.parent)
+            if record is not None:
+                self._runs.setdefault(_key(record.config), {})[record.config["seed"]] = record
+
+    def _record(self, path: Path) -> RunRecord | None:
+        """None where the files are damaged, or of another version of the code."""
+        try:
+            config = RunConfig(**json.loads((path / "config.json").read_text())["config"] | {"device": "auto"})
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return None
+        folder = RunFolder(self.outputs, config)
+        return folder.load()[0] if folder.path.name == path.name else None
+
+    def runs(self, config: RunConfig) -> Runs:
+        """The records that differ from a configuration in nothing but the seed, by seed."""
+        return dict(sorted(self._runs.get(_key(vars(config)), {}).items()))
+
+    def presets(self, dataset: str) -> list[str]:
+        """The presets with records of a data set, the largest first."""
+        there = {dict(key)["preset"] for key in self._runs if dict(key)["dataset"] == dataset}
+        return [preset for preset in ("paper", "small", "smoke") if preset in there]
+
+
+def _key(config: dict) -> tuple:
+    return tuple(sorted((name, value) for name, value in config.items() if name not in ("seed", "device")))
+
+
+def final_accuracy(record: RunRecord) -> float:
+    """The mean test accuracy of the last five epochs, percent."""
+    return record.result["final_accuracy"]
+
+
+def mean_interval(values: Iterable[float]) -> Interval | None:
+    """Mean and t interval of a value a seed; None where there is none."""
+    values = np.array([value for value in values if value is not None], float)
+    if not len(values):
+        return None
+    mean = float(values.mean())
+    half, p = np.inf, np.nan
+    if len(values) > 1:
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+        p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1)) if error > 0 else float(mean == 0)
+    return Interval(mean, mean - half, mean + half, len(values), p)
+
+
+def paired(ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final_accuracy) -> Interval | None:
+    """The mean difference over common seeds, paired: a seed fixes the subset, the noise and the order for both."""
+    common = sorted(set(ours) & set(theirs))
+    return mean_interval(value(ours[seed]) - value(theirs[seed]) for seed in common)
+
+
+def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
+    """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an F test."""
+    a, b = (np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs))
+    if min(len(a), len(b)) < 2 or b.std() == 0:
+        return None
+    ratio = float(a.var(ddof=1) / b.var(ddof=1))
+    low, high = (ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))
+    return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(len(a), len(b)))
+
+
+def with_seeds(config: RunConfig, seeds: Iterable[int]) -> list[RunConfig]:
+    """The same run from each seed."""
+    return [dataclasses.replace(config, seed=seed) for seed in seeds]

@@ -1,0 +1,204 @@
+"""The paper's Tables 2 to 5 as data, and ours beside them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gdwlib.config import RunConfig, nearest
+from gdwlib.evidence import Evidence, Interval, Runs, final_accuracy, paired
+
+# the library's methods under the names of the paper's tables, in the order there
+METHOD_OF = {
+    "Base Model": "base",
+    "Fine-tuning": "finetune",
+    "Co-teaching": "coteaching",
+    "GLC": "glc",
+    "Focal": "focal",
+    "Balanced": "class_balanced",
+    "L2RW": "l2rw",
+    "INSW": "insw",
+    "MWNet": "mwnet",
+    "Soft-label": "soft_label",
+    "Gen-label": "gen_label",
+    "GDW": "gdw",
+}
+NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One of the paper's tables: what it varies and what it compares."""
+
+    number: int
+    title: str
+    levels: tuple[float, ...]  # noise ratios, or μ; the first is the clean, balanced setting
+    methods: tuple[str, ...]
+    recipes: tuple[str, ...] = ()  # methods shown by their authors' recipe as well
+
+    def setting(self, level: float) -> dict:
+        """The fields of a run at a level."""
+        if self.number == 4:
+            return {"imbalance": level}
+        kind = {2: "uniform", 3: "flip"}[self.number]
+        return {"noise": kind, "noise_ratio": level} if level else {}
+
+    def label(self, level: float) -> str:
+        return f"μ = {level:g}" if self.number == 4 else f"{100 * level:g}%"
+
+
+_NOISE = ("base", "finetune", "coteaching", "glc", "l2rw", "insw", "mwnet", "soft_label", "gen_label", "gdw")
+_IMBALANCE = ("base", "finetune", "focal", "class_balanced", "l2rw", "insw", "mwnet", "gdw")
+TABLES = {
+    2: Table(2, "Test accuracy with uniform label noise", (0.0, 0.4, 0.6), (*_NOISE, "meta_only")),
+    3: Table(3, "Test accuracy with flip label noise", (0.0, 0.2, 0.4), (*_NOISE, "meta_only")),
+    4: Table(4, "Test accuracy on long-tailed data", (1.0, 0.1, 0.01), (*_IMBALANCE, "meta_only"),
+             ("focal", "class_balanced", "l2rw", "mwnet")),
+}  # fmt: skip
+
+
+@cache
+def paper_numbers() -> pd.DataFrame:
+    """Every cell of Tables 2 to 5: table, dataset, noise ("imbalance" for μ), value, method (the library's name), mean
+    and std over the paper's five runs, percent."""
+    frame = pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
+    return frame.assign(method=frame["method"].map(METHOD_OF))
+
+
+def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[float, float] | None:
+    """Mean and std that the paper prints, percent; None where it prints none."""
+    cells = paper_numbers()
+    chosen = cells[
+        (cells.table == number) & (cells.dataset == dataset) & (cells.value == level) & (cells.method == method)
+    ]
+    return (float(chosen["mean"].iloc[0]), float(chosen["std"].iloc[0])) if len(chosen) else None
+
+
+def table_configs(
+    number: int,
+    dataset: str,
+    preset: str,
+    *,
+    methods: Sequence[str] | None = None,
+    levels: Sequence[float] | None = None,
+    seeds: Iterable[int] = (0, 1, 2),
+) -> list[RunConfig]:
+    """The runs of a table: level by level, method by method, the authors' recipes last, seed by seed.
+
+    Args:
+        methods, levels: some of the table's; None for all.
+
+    Raises:
+        ValueError: a method or a level that the table does not have.
+    """
+    table = TABLES[number]
+    for name, asked, there in (("methods", methods, table.methods), ("levels", levels, table.levels)):
+        for value in asked or ():
+            if value not in there:
+                raise ValueError(f"{name}: Table {number} has no {value!r}{nearest(str(value), map(str, there))}")
+    chosen = [method for method in table.methods if methods is None or method in methods]
+    rows = [(method, "paper") for method in chosen] + [(m, "authors") for m in table.recipes if m in chosen]
+    return [
+        RunConfig(dataset=dataset, preset=preset, method=method, recipe=recipe, seed=seed, **table.setting(level))
+        for level in (table.levels if levels is None else levels)
+        for method, recipe in rows
+        for seed in seeds
+        if not (recipe == "authors" and level == table.levels[0])  # a recipe for imbalance
+    ]
+
+
+def compare(
+    number: int,
+    evidence: Evidence,
+    dataset: str,
+    preset: str,
+    *,
+    methods: Sequence[str] | None = None,
+    levels: Sequence[float] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> pd.DataFrame:
+    """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none.
+
+    Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
+    `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
+    the paper's, for its own data sets; `best epoch`, for information; `over MWNet`, `over Base`: paired intervals
+    (`Interval` or None); `paper over Base`.
+
+    Args:
+        seeds: only these; None for all there are.
+    """
+    table = TABLES[number]
+    published = dataset if dataset in ("cifar10", "cifar100") else "cifar10"
+
+    def records(config: RunConfig) -> Runs:
+        runs = evidence.runs(config)
+        return runs if seeds is None else {seed: record for seed, record in runs.items() if seed in seeds}
+
+    rows = {}
+    for config in table_configs(number, dataset, preset, methods=methods, levels=levels, seeds=[0]):
+        level = config.imbalance if number == 4 else config.noise_ratio
+        own = config.recipe == "paper"  # the paper's row, not the authors'
+        common = {"dataset": dataset, "preset": preset} | table.setting(level)
+        mwnet, base = (records(RunConfig(method=name, **common)) for name in ("mwnet", "base"))
+        runs = records(config)
+        finals = np.array([final_accuracy(record) for record in runs.values()])
+        paper = paper_cell(number, published, level, config.method) if own else None
+        paper_base = paper_cell(number, published, level, "base")
+        rows[level, config.method, config.recipe] = {
+            "paper": paper[0] if paper else np.nan,
+            "paper std": paper[1] if paper else np.nan,
+            "ours": finals.mean() if len(finals) else np.nan,
+            "std": finals.std(ddof=1) if len(finals) > 1 else np.nan,
+            "seeds": len(finals),
+            "difference": finals.mean() - paper[0] if paper and len(finals) and published == dataset else np.nan,
+            "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()]) if runs else np.nan,
+            "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
+            "over Base": None if config.method == "base" else paired(runs, base),
+            "paper over Base": paper[0] - paper_base[0] if paper and paper_base else np.nan,
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index = pd.MultiIndex.from_tuples(rows, names=["level", "method", "recipe"])
+    frame = frame.reset_index()
+    frame.attrs = {"number": number, "dataset": dataset, "preset": preset, "published": published}
+    return frame
+
+
+def readable(frame: pd.DataFrame) -> pd.DataFrame:
+    """`compare`'s frame as text for eyes: two decimals, – where there is nothing."""
+
+    def number(value: float, sign: bool = False) -> str:
+        return "–" if np.isnan(value) else f"{value:+.2f}" if sign else f"{value:.2f}"
+
+    def spread(mean: float, std: float) -> str:
+        return f"{number(mean)} ± {std:.2f}" if not np.isnan(std) else number(mean)
+
+    def test(interval: Interval | None) -> str:
+        if interval is None:
+            return "–"
+        return f"{interval}, p = {interval.p:.3f}" if interval.seeds > 1 else f"{interval}"
+
+    table, here = TABLES[frame.attrs["number"]], frame.attrs["published"] == frame.attrs["dataset"]
+    other = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
+    shown = pd.DataFrame(
+        {
+            "μ" if table.number == 4 else "noise": frame["level"].map(table.label),
+            "method": [row_name(row.method, row.recipe) for row in frame.itertuples()],
+            "paper" if here else f"paper, {other}": map(spread, frame["paper"], frame["paper std"]),
+            "ours" if here else f"ours, {frame.attrs['dataset']}": map(spread, frame["ours"], frame["std"]),
+            "seeds": frame["seeds"].map(lambda count: str(count) if count else "–"),
+            "difference": [number(value, True) for value in frame["difference"]],
+            "best epoch": frame["best epoch"].map(number),
+            "over MWNet, 95%": frame["over MWNet"].map(test),
+            "over Base, 95%": frame["over Base"].map(test),
+            "paper over Base": [number(value, True) for value in frame["paper over Base"]],
+        }
+    )
+    return (shown if here else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))
+
+
+def row_name(method: str, recipe: str = "paper") -> str:
+    """A method as tables and figures name it."""
+    return NAMES.get(method, method) + (", authors' recipe" if recipe == "authors" else "")
