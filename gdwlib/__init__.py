@@ -29,7 +29,7 @@ _HOME = {
     "long_tail_counts": "gdwlib.data",
     "METHODS": "gdwlib.methods",
 }
-_MODULES = ("models", "weighting", "bilevel", "data", "methods", "plots")
+_MODULES = ("models", "weighting", "bilevel", "data", "methods", "evidence", "tables", "paper", "plots", "figures")
 
 __all__ = [*_HOME, *_MODULES]
 

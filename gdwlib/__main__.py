@@ -52,6 +52,11 @@ def parser() -> Parser:
         text = f"{meaning} (default: {default})".strip().replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
+    table = commands.add_parser("table", parents=[folders], help="one of the paper's tables, ours beside it")
+    table.add_argument("number", type=int, choices=(2, 3, 4, 5), metavar="N", help="2 to 5")
+    table.add_argument("--dataset", choices=DATASETS, metavar="NAME", help="one data set (default: both CIFARs)")
+    table.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: the largest that has records)")
+
     data = commands.add_parser("data", parents=[folders], help="fetch and verify a data set")
     data.add_argument("name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))
     return top
@@ -75,6 +80,24 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
+def table(args: argparse.Namespace) -> None:
+    try:
+        from gdwlib.evidence import Evidence
+        from gdwlib.tables import TABLES, as_text, paper_numbers
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is needed for tables; pip install 'gdwlib[notebooks]'") from error
+    if args.number == 5:
+        print("Table 5. Test accuracy (%) on Clothing1M, as the paper prints it; there are no records of ours")
+        print(paper_numbers().query("table == 5").set_index("method")["mean"].to_string(header=False))
+        return
+    evidence = Evidence(args.outputs)
+    for name in (args.dataset,) if args.dataset else ("cifar10", "cifar100"):
+        print(as_text(TABLES[args.number], evidence, name, args.preset))
+    others = [name for name in DATASETS if name in evidence.datasets() - {"cifar10", "cifar100", args.dataset}]
+    if others:
+        print(f"Records of other data sets: --dataset {' or '.join(others)}")
+
+
 def data(args: argparse.Namespace) -> None:
     folder = args.data or project_folder("data")
     for train in (True, False):
@@ -85,7 +108,7 @@ def data(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        {"run": run, "data": data}[args.command](args)
+        {"run": run, "table": table, "data": data}[args.command](args)
     except (DataError, RecordError, ValueError, FloatingPointError) as error:
         print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -79,7 +79,7 @@ class RunConfig:
     cb_beta: float = 0.9999  # class_balanced: β
     insw_decay: float = 2.0  # insw: γ, which divides a weight at each visit
     soft_label: str = "labels"  # soft_label: learn labels (N×C) or smoothing (N×1)
-    soft_label_lr: float = 0.1  # soft_label: mean change of what is learned, a visit
+    soft_label_lr: float = 0.1  # soft_label: λ, mean ℓ₁ change of an example's label (or of its smoothing), a visit
     gen_label_warm_up: float = 44 / 120  # gen_label: share of the schedule with cross entropy
     gen_label_virtual_lr: float = 0.5  # gen_label: α, of the virtual step
     gen_label_lr: float = 4000.0  # gen_label: β, of the labels

@@ -1,8 +1,7 @@
 """What the records say: finding them by configuration, and the statistics over their seeds."""
 
-import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,15 +31,23 @@ class Interval(NamedTuple):
 
 
 class Evidence:
-    """All complete records of an outputs folder."""
+    """All complete records of an outputs folder, or those of some methods and seeds."""
 
-    def __init__(self, outputs: Path | str | None = None):
+    def __init__(
+        self,
+        outputs: Path | str | None = None,
+        methods: Collection[str] | None = None,
+        seeds: Collection[int] | None = None,
+    ):
         self.outputs = Path(outputs) if outputs is not None else project_folder("outputs")
         self._runs: dict[tuple, Runs] = {}
         for path in sorted(self.outputs.glob("runs/*/result.json")):
             record = self._record(path.parent)
-            if record is not None:
-                self._runs.setdefault(_key(record.config), {})[record.config["seed"]] = record
+            if record is None:
+                continue
+            config = record.config
+            if (methods is None or config["method"] in methods) and (seeds is None or config["seed"] in seeds):
+                self._runs.setdefault(_key(config), {})[config["seed"]] = record
 
     def _record(self, path: Path) -> RunRecord | None:
         """None where the files are damaged, or of another version of the code."""
@@ -55,10 +62,9 @@ class Evidence:
         """The records that differ from a configuration in nothing but the seed, by seed."""
         return dict(sorted(self._runs.get(_key(vars(config)), {}).items()))
 
-    def presets(self, dataset: str) -> list[str]:
-        """The presets with records of a data set, the largest first."""
-        there = {dict(key)["preset"] for key in self._runs if dict(key)["dataset"] == dataset}
-        return [preset for preset in ("paper", "small", "smoke") if preset in there]
+    def datasets(self) -> set[str]:
+        """The data sets with records."""
+        return {dict(key)["dataset"] for key in self._runs}
 
 
 def _key(config: dict) -> tuple:
@@ -98,8 +104,3 @@ def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
     ratio = float(a.var(ddof=1) / b.var(ddof=1))
     low, high = (ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))
     return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(len(a), len(b)))
-
-
-def with_seeds(config: RunConfig, seeds: Iterable[int]) -> list[RunConfig]:
-    """The same run from each seed."""
-    return [dataclasses.replace(config, seed=seed) for seed in seeds]

@@ -214,6 +214,23 @@ def scorecard(
     return pd.DataFrame(rows, index=range(1, len(rows) + 1))
 
 
+def differences(
+    evidence: Evidence, dataset: str = "fashion", preset: str = "small", claims: tuple[Claim, ...] = CLAIMS
+) -> pd.DataFrame:
+    """A row a finding that is a difference in accuracy and has records: `claim` number, `quantity`, `mean`, `low`,
+    `high` (points), `verdict`."""
+    rows = []
+    for number, claim in enumerate(claims, 1):
+        for finding in claim.findings(
+            Scope(evidence, dataset if claim.dataset == "cifar10" else claim.dataset, preset)
+        ):
+            if finding.found is not None and finding.claimed in (MORE, LESS):
+                quantity = f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"
+                found = finding.found
+                rows.append((number, quantity, found.mean, found.low, found.high, finding.verdict))
+    return pd.DataFrame(rows, columns=["claim", "quantity", "mean", "low", "high", "verdict"])
+
+
 def _shown(finding: Finding) -> str:
     found = finding.found
     if found is None:

@@ -10,16 +10,16 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from gdwlib.records import RunRecord
+from gdwlib.tables import NAMES
 
-NAMES = {"gdw": "GDW", "mwnet": "MWNet", "base": "Base", "meta_only": "meta set only"}
 PALETTE = sns.color_palette("colorblind")
-COLOURS = dict(zip(NAMES.values(), (PALETTE[0], PALETTE[1], PALETTE[7], PALETTE[2]), strict=True))
+COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[2]}
 CLEAN, WRONG = PALETTE[0], PALETTE[3]
 
 
 def _position(name: str) -> tuple[int, str]:
-    """Sorts the paper's methods in their usual order, others by name after them."""
-    known = list(NAMES.values())
+    """Sorts the four methods of the quickstart first, the others by name after them."""
+    known = list(COLOURS)
     return (known.index(name) if name in known else len(known), name)
 
 
@@ -27,6 +27,7 @@ def style() -> None:
     """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
     plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True})
+    pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None)
 
 
 def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:

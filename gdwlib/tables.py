@@ -26,6 +26,7 @@ METHOD_OF = {
     "Gen-label": "gen_label",
     "GDW": "gdw",
 }
+PRESETS_BY_SIZE = ("paper", "small", "smoke")
 NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
 
 
@@ -202,3 +203,17 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
 def row_name(method: str, recipe: str = "paper") -> str:
     """A method as tables and figures name it."""
     return NAMES.get(method, method) + (", authors' recipe" if recipe == "authors" else "")
+
+
+def as_text(table: Table, evidence: Evidence, dataset: str, preset: str | None = None) -> str:
+    """The whole table for a terminal or a pipe: nothing is cut. `preset`: by default the largest with records."""
+    frames = [compare(table.number, evidence, dataset, name) for name in ([preset] if preset else PRESETS_BY_SIZE)]
+    frame = next((frame for frame in frames if frame["seeds"].any()), frames[0])
+    there = frame["seeds"].any()
+    head = f"Table {table.number}. {table.title} (%): {dataset}, preset {frame.attrs['preset']}"
+    note = (
+        "ours: mean ± std over seeds of the mean of the last five epochs; differences are paired by seed, in points"
+        if there
+        else f"no records of ours; make one with: python -m gdwlib run --dataset {dataset} --preset small …"
+    )
+    return f"{head}\n{note}\n\n{readable(frame).to_string()}\n"

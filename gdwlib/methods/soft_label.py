@@ -9,8 +9,9 @@ classes, negative entries cut, rows scaled to sum one. `soft_label="smoothing"` 
 given label's share of ỹ.
 
 Source: arXiv 2009.09496. Hyperparameters: `soft_label_lr` λ = 0.1, ours: as ∂L_meta/∂ỹ is of the size of η/n, the
-gradient is scaled to a mean absolute entry of one over the batch, as GDW scales its own; λ is the mean change a
-visit. Left open by the paper: λ, which of the two is learned, and every detail of the update; no code was published.
+gradient is scaled to a mean ℓ₁ norm of one over the batch's examples, so that λ is what a visit moves of an example's
+label on average, of the one there is, however many classes share it. Left open by the paper: λ, which of the two is
+learned, and every detail of the update; no code was published.
 """
 
 import torch
@@ -56,7 +57,7 @@ class SoftLabel(Method):
         g = self.gradient(batch, response)
         if not self.smoothing:
             g = g - g.mean(1, keepdim=True)  # along the simplex
-        size = g.abs().mean()
+        size = g.abs().sum(1).mean()
         new = self.learned[batch.index] - self.config.soft_label_lr * g / torch.where(size > 0, size, 1)
         new = new.clamp(0, 1) if self.smoothing else new.clamp(min=0) / new.clamp(min=0).sum(1, keepdim=True)
         self.learned[batch.index] = new

@@ -1,0 +1,140 @@
+"""The paper's tables and its Figures 5 and 6 as pictures of our records. The look, and what other notebooks draw, is in
+plots.py. Accuracies and shares are percent, gains points."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+
+from gdwlib.plots import PALETTE, provenance
+from gdwlib.records import RunRecord
+from gdwlib.tables import TABLES, row_name
+from gdwlib.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
+
+VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
+
+
+def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
+    """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and ours. A panel a
+    level; ours with the 95% interval of the paired difference, where there are several seeds."""
+    table = TABLES[frame.attrs["number"]]
+    levels = list(dict.fromkeys(frame["level"]))
+    shown = frame[frame["method"] != "base"]
+    rows = list(dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True)))
+    figure, grid = plt.subplots(
+        1, len(levels), figsize=(9.5 if len(levels) > 1 else 7.5, 1.1 + 0.36 * len(rows)), sharey=True, squeeze=False
+    )
+    for axes, level in zip(grid[0], levels, strict=True):
+        here = shown[shown["level"] == level].set_index(["method", "recipe"])
+        for place, row in enumerate(rows):
+            if row not in here.index:
+                continue
+            cell = here.loc[row]
+            axes.plot(cell["paper over Base"], place, "D", markersize=7, mfc="none", mec="0.25", mew=1.4)
+            if (gain := cell["over Base"]) is not None:
+                half = gain.high - gain.mean if gain.seeds > 1 else 0
+                colour = PALETTE[0] if row[0] == "gdw" else PALETTE[1]
+                axes.errorbar(gain.mean, place, xerr=half, fmt="o", color=colour, markersize=6, capsize=3, lw=1.4)
+        axes.axvline(0, color="0.3", linewidth=0.9)
+        axes.set_xlabel("gain over Base (points)")
+        if len(levels) > 1:
+            axes.set_title(table.label(level), fontsize=11)
+        axes.margins(y=0.06)
+    grid[0, 0].set_yticks(range(len(rows)), [row_name(*row) for row in rows])
+    grid[0, 0].invert_yaxis()
+    published = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
+    ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
+    handles = [
+        plt.Line2D([], [], marker="D", ls="", mfc="none", mec="0.25", label=f"paper, {published}"),
+        plt.Line2D([], [], marker="o", color=PALETTE[1], label=ours),
+        plt.Line2D([], [], marker="o", color=PALETTE[0], label=f"{ours}, GDW"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return provenance(figure, records, "; bars: 95% intervals, paired by seed")
+
+
+def increased_ratios(records: Sequence[RunRecord]) -> Figure:
+    """Figure 5's picture: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds, dotted
+    ones what the paper reports on CIFAR-10 with 40% uniform noise."""
+    labels = {
+        "clean_nontarget": "non-target, label right",
+        "mislabelled_nontarget": "non-target, label wrong",
+        "mislabelled_true_target": "true target, label wrong",
+    }
+    figure, axes = plt.subplots(figsize=(8.5, 4))
+    frame = pd.DataFrame(
+        {"epoch": m["epoch"], "seed": r.config["seed"], "position": label, "percent": m["increased"][key]}
+        for r in records
+        for m in r.metrics
+        for key, label in labels.items()
+    )
+    _seeds_and_mean(axes, frame, "position", "percent", [PALETTE[0], PALETTE[4], PALETTE[3]])
+    for level, text in ((65, "paper: non-target about 65%"), (20, "paper: true target below 20%")):
+        axes.axhline(level, color="0.35", linestyle=":", linewidth=1.3)
+        _note(axes, level, text)
+    axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def second_smallest(records: Sequence[RunRecord]) -> Figure:
+    """Figure 6's picture: on the smallest class's images, the share of the second smallest class's weights that the
+    meta step increased."""
+    figure, axes = plt.subplots(figsize=(8.5, 3.8))
+    frame = pd.DataFrame(
+        {
+            "epoch": m["epoch"],
+            "seed": r.config["seed"],
+            "method": row_name(r.config["method"], r.config["recipe"]),
+            "percent": m["increased_second_smallest"],
+        }
+        for r in records
+        for m in r.metrics
+    )
+    _seeds_and_mean(axes, frame, "method", "percent", [PALETTE[0], PALETTE[1]])
+    axes.axhline(10, color="0.35", linestyle=":", linewidth=1.3)
+    _note(axes, 10, "paper: GDW below 10%")
+    axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def _seeds_and_mean(axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
+    """A thin line a seed, a thick one their mean, a colour and a dash pattern a value of `hue`."""
+    order = list(dict.fromkeys(frame[hue]))
+    common = dict(data=frame, x="epoch", y=y, hue=hue, hue_order=order, palette=list(palette)[: len(order)], ax=axes)
+    sns.lineplot(**common, units="seed", estimator=None, linewidth=0.8, alpha=0.45, legend=False)
+    sns.lineplot(**common, style=hue, style_order=order, errorbar=None, linewidth=2.4)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(title=None, fontsize=9)
+
+
+def _note(axes, level: float, text: str) -> None:
+    """A word on a horizontal line, at its right end."""
+    place = dict(xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top")
+    axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
+
+
+def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
+    """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with its interval, by
+    verdict; the claim says which side of zero it is on."""
+    figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
+    for verdict, colour in VERDICTS.items():
+        part = found[found["verdict"] == verdict]
+        half = part["high"] - part["mean"]
+        axes.errorbar(
+            part["mean"],
+            part.index,
+            xerr=half.where(np.isfinite(half), 0),
+            fmt="o",
+            color=colour,
+            capsize=3,
+            label=verdict,
+        )
+    axes.axvline(0, color="0.3", linewidth=0.9)
+    axes.set_yticks(found.index, found["quantity"], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
