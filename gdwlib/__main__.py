@@ -83,12 +83,12 @@ def run(args: argparse.Namespace) -> None:
 def table(args: argparse.Namespace) -> None:
     try:
         from gdwlib.evidence import Evidence
-        from gdwlib.tables import TABLES, as_text, paper_numbers
+        from gdwlib.tables import NAMES, TABLES, as_text, paper_numbers
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is needed for tables; pip install 'gdwlib[notebooks]'") from error
     if args.number == 5:
         print("Table 5. Test accuracy (%) on Clothing1M, as the paper prints it; there are no records of ours")
-        print(paper_numbers().query("table == 5").set_index("method")["mean"].to_string(header=False))
+        print(paper_numbers().query("table == 5").set_index("method")["mean"].rename(NAMES).to_string())
         return
     evidence = Evidence(args.outputs)
     for name in (args.dataset,) if args.dataset else ("cifar10", "cifar100"):

@@ -57,8 +57,8 @@ def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:
-    """Figure 5's picture: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds, dotted
-    ones what the paper reports on CIFAR-10 with 40% uniform noise."""
+    """Figure 5's picture: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds,
+    dotted ones what the paper reports on CIFAR-10 with 40% uniform noise."""
     labels = {
         "clean_nontarget": "non-target, label right",
         "mislabelled_nontarget": "non-target, label wrong",

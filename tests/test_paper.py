@@ -1,0 +1,282 @@
+"""Tables, statistics and verdicts: from invented records whose right answers are known, and from real ones."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import gdwlib
+from gdwlib import paper, tables
+from gdwlib.__main__ import main
+from gdwlib.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
+from gdwlib.records import RunRecord
+from gdwlib.verdicts import CONTRADICTED, LESS, MORE, REPRODUCED, UNDECIDED, Claim, Finding, Scope
+
+
+def invented(accuracy, **fields):
+    """A record that was never trained."""
+    config = gdwlib.RunConfig(**fields)
+    result = {"final_accuracy": accuracy, "best_accuracy": accuracy + 1, "last_accuracy": accuracy, "seconds": 1.0}
+    line = {"train_seconds": 1.0, "increased": None, "increased_second_smallest": None}
+    record = RunRecord(Path("nowhere"), vars(config), {"gdwlib": "0", "torch": "0"}, [line], result)
+    vars(record)["examples"] = {"given_labels": np.zeros(2), "true_labels": np.zeros(2), "target_weights": np.ones(2)}
+    return record
+
+
+class Invented(Evidence):
+    def __init__(self, records):
+        self._runs = {}
+        for record in records:
+            self._runs.setdefault(_key(record.config), {})[record.config["seed"]] = record
+
+
+# -- the paper's numbers
+
+
+def test_the_papers_tables_are_whole():
+    numbers = tables.paper_numbers()
+    assert len(numbers) == 178 and numbers["method"].notna().all()
+    for number, table in tables.TABLES.items():
+        for dataset in ("cifar10", "cifar100"):
+            for level in table.levels:
+                for method in table.methods:
+                    assert (tables.paper_cell(number, dataset, level, method) is None) == (method == "meta_only")
+    assert tables.paper_cell(2, "cifar10", 0.6, "gdw") == (84.11, 0.21)
+    assert tables.paper_cell(4, "cifar100", 0.01, "class_balanced") == (27.60, 1.39)
+    assert numbers.query("table == 5 and method == 'gdw'")["mean"].item() == 69.39
+
+
+@pytest.mark.parametrize("number", tables.TABLES)
+def test_a_tables_runs_are_its_cells(number):
+    configs = tables.table_configs(number, "cifar10", "paper", seeds=range(5))
+    assert len({config.run_id for config in configs}) == len(configs)
+    table = tables.TABLES[number]
+    authors = len(table.recipes) * (len(table.levels) - 1)
+    assert len(configs) == 5 * (len(table.levels) * len(table.methods) + authors)
+    few = tables.table_configs(number, "fashion", "small", methods=["gdw"], levels=[table.levels[2]], seeds=[4])
+    assert [(c.method, c.seed) for c in few] == [("gdw", 4)]
+    with pytest.raises(ValueError, match=f"methods: Table {number} has no 'gwd'; did you mean 'gdw'"):
+        tables.table_configs(number, "fashion", "small", methods=["gwd"])
+    with pytest.raises(ValueError, match=f"levels: Table {number} has no 0.5"):
+        tables.table_configs(number, "fashion", "small", levels=[0.5])
+
+
+# -- statistics
+
+
+@given(st.lists(st.tuples(st.floats(50, 99), st.floats(50, 99)), min_size=3, max_size=8))
+def test_paired_is_the_paired_t_test(pairs):
+    a, b = np.array(pairs).T
+    if np.std(a - b) < 1e-6:
+        return
+    ours, theirs = ({k: invented(v, seed=k) for k, v in enumerate(values)} for values in (a, b))
+    found = paired(ours, theirs | {99: invented(1.0, seed=99)})
+    expected = stats.ttest_rel(a, b)
+    low, high = expected.confidence_interval(0.95)
+    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(a - b), low, high), rel=1e-6, abs=1e-9)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12) and found.seeds == len(pairs)
+
+
+def test_one_seed_none_and_no_spread():
+    assert mean_interval([]) is None and paired({}, {0: invented(1.0)}) is None
+    one = mean_interval([3.0])
+    assert (one.low, one.high, str(one)) == (-np.inf, np.inf, "+3.00 (1 seed)")
+    same = mean_interval([2.0, 2.0, 2.0])
+    assert (same.low, same.high, same.p) == (2.0, 2.0, 0.0)
+    assert mean_interval([1.0, None, 3.0]).seeds == 2
+
+
+def test_spread_ratio_is_the_f_test():
+    a, b = [70.0, 75.0, 81.0, 69.0], [80.0, 80.5, 80.2]
+    found = spread_ratio(*({k: invented(v, seed=k) for k, v in enumerate(values)} for values in (a, b)))
+    ratio = np.var(a, ddof=1) / np.var(b, ddof=1)
+    assert found.mean == pytest.approx(ratio**0.5)
+    # at the interval's ends the F test is just significant
+    assert stats.f.sf(ratio / found.low**2, 3, 2) == pytest.approx(0.025)
+    assert stats.f.cdf(ratio / found.high**2, 3, 2) == pytest.approx(0.025)
+
+
+# -- verdicts
+
+
+@pytest.mark.parametrize(
+    "low, high, claimed, verdict",
+    [
+        (0.1, 2, MORE, REPRODUCED), (-0.1, 2, MORE, UNDECIDED), (-2, -0.1, MORE, CONTRADICTED),
+        (-2, -0.1, LESS, REPRODUCED), (0.1, 2, LESS, CONTRADICTED),
+        (62, 68, (60, 70), REPRODUCED), (58, 68, (60, 70), UNDECIDED), (50, 80, (60, 70), UNDECIDED),
+        (71, 80, (60, 70), CONTRADICTED), (-np.inf, np.inf, MORE, UNDECIDED),
+    ],
+)  # fmt: skip
+def test_a_findings_verdict(low, high, claimed, verdict):
+    assert (
+        Finding("x", Interval((low + high) / 2 if np.isfinite(low) else 0.0, low, high, 3), claimed).verdict == verdict
+    )
+    assert Finding("x", None, claimed).verdict == UNDECIDED
+
+
+def leads(gap, spread=0.1, seeds=3, preset="small", dataset="fashion", rivals=None, **fields):
+    """GDW `gap` points ahead of rivals, on several seeds."""
+    for seed in range(seeds):
+        common = dict(seed=seed, preset=preset, dataset=dataset, **fields)
+        yield invented(80 + gap + spread * seed, method="gdw", **common)
+        for rival in rivals or ("mwnet",):
+            yield invented(80, method=rival, **common)
+
+
+NOISES = [
+    dict(noise="uniform", noise_ratio=0.4), dict(noise="uniform", noise_ratio=0.6),
+    dict(noise="flip", noise_ratio=0.2), dict(noise="flip", noise_ratio=0.4),
+]  # fmt: skip
+
+
+def verdict(records, text, column="fashion, small"):
+    card = paper.scorecard(Invented(records))
+    (row,) = card[card["claim"].str.contains(text, regex=False)].itertuples()
+    return card.loc[row.Index, column]
+
+
+MWNET = "beats instance weighting (MWNet) in every noise setting"
+
+
+def test_a_comparison_is_decided_by_its_intervals():
+    assert verdict([r for noise in NOISES for r in leads(2, **noise)], MWNET) == REPRODUCED
+    assert verdict([r for noise in NOISES[:3] for r in leads(2, **noise)], MWNET) == UNDECIDED  # a setting is missing
+    assert verdict([r for noise in NOISES for r in leads(2, seeds=1, **noise)], MWNET) == UNDECIDED
+    assert verdict([r for noise in NOISES for r in leads(0.1, spread=3, **noise)], MWNET) == UNDECIDED
+    one_bad = [r for k, noise in enumerate(NOISES) for r in leads(-2 if k == 1 else 2, **noise)]
+    assert verdict(one_bad, MWNET) == CONTRADICTED
+    elsewhere = [r for noise in NOISES for r in leads(2, dataset="cifar10", **noise)]
+    assert verdict(elsewhere, MWNET) == UNDECIDED and verdict(elsewhere, MWNET, "at paper scale") == UNDECIDED
+    at_scale = [r for noise in NOISES for r in leads(2, dataset="cifar10", preset="paper", **noise)]
+    assert verdict(at_scale, MWNET, "at paper scale") == REPRODUCED and verdict(at_scale, MWNET) == UNDECIDED
+
+
+def test_a_number_is_decided_at_the_papers_scale_alone():
+    text, noise = "1.68 points at 40%", NOISES[0]
+    near, far = 1.58, 5.0
+    for gap, at_scale in ((near, REPRODUCED), (far, CONTRADICTED)):
+        here = [*leads(gap, **noise)]
+        there = [*leads(gap, dataset="cifar10", preset="paper", **noise)]
+        if gap == near:  # a range is narrow: two standard errors of the printed cells
+            there = [*leads(gap, spread=0.05, seeds=5, dataset="cifar10", preset="paper", **noise)]
+        assert verdict(here, text) == UNDECIDED
+        assert verdict(here + there, text, "at paper scale") == at_scale
+
+
+def test_the_best_rival_must_be_known():
+    rivals = [m for m in tables.TABLES[2].methods if m not in ("gdw", "meta_only")]
+    most = [r for noise in NOISES[:3] for r in leads(2, rivals=rivals, **noise)]
+    assert verdict(most, "best method in every noise setting but 40% flip") == REPRODUCED
+    without_glc = [record for record in most if record.config["method"] != "glc"]
+    assert verdict(without_glc, "best method in every noise setting but 40% flip") == UNDECIDED
+
+
+def test_shares_of_weights_and_their_order():
+    share = {"clean_nontarget": 66.0, "clean_target": 50.0, "mislabelled_nontarget": 65.0,
+             "mislabelled_true_target": 15.0, "mislabelled_target": 40.0}  # fmt: skip
+    records = []
+    for record in leads(1, **NOISES[0]):
+        noise = record.config["seed"] / 10
+        line = {"increased": {name: value + noise for name, value in share.items()}, "increased_second_smallest": None}
+        records.append(dataclasses.replace(record, metrics=[line, line]))
+        vars(records[-1])["examples"] = {
+            "given_labels": np.array([0, 0, 1, 1]),
+            "true_labels": np.array([0, 0, 0, 0]),
+            "target_weights": np.array([0.9, 0.8, 0.1, 0.85 if record.config["seed"] > 5 else 0.2]),
+        }
+    assert verdict(records, "Non-target weights mostly increase") == REPRODUCED
+    assert verdict(records, "True-target weights of mislabelled images mostly decrease") == REPRODUCED
+    assert verdict(records, "within 2 points") == REPRODUCED
+    assert verdict(records, "About 65%") == UNDECIDED  # a number, and not the paper's scale
+    assert verdict(records, "ω_t separates") == REPRODUCED
+
+
+def test_without_records_nothing_is_decided_but_what_is_fixed():
+    for claims in (paper.CLAIMS, paper.READERS_NOTES):
+        card = paper.scorecard(Invented([]), claims=claims)
+        decided = (card["fashion, small"] != UNDECIDED) | (card["at paper scale"] != UNDECIDED)
+        assert list(decided) == [claim.fixed for claim in claims]
+    assert len(paper.CLAIMS) >= 20 and len({claim.text for claim in paper.CLAIMS}) == len(paper.CLAIMS)
+    assert paper.differences(Invented([])).empty
+
+
+def test_the_papers_own_table_contradicts_two_of_its_sentences():
+    for dataset, least, lead in (("CIFAR-10", 3, 2.56), ("CIFAR-100", 6, 3.12)):
+        (claim,) = (c for c in paper.CLAIMS if f"more than {least}%" in c.text and c.text.endswith(dataset))
+        result, (finding,) = claim.judge(Scope(Invented([]), "fashion", "small"))
+        assert result == CONTRADICTED and finding.found.mean == pytest.approx(lead)
+
+
+def test_a_claim_of_several_findings():
+    yes, no, open_ = (Finding("x", Interval(0, *ends, 3)) for ends in ((1, 2), (-2, -1), (-1, 1)))
+    for findings, expected in (([yes, yes], REPRODUCED), ([yes, open_], UNDECIDED), ([yes, no, open_], CONTRADICTED)):
+        claim = Claim("…", "nowhere", lambda scope, findings=findings: findings)
+        assert claim.judge(Scope(Invented([]), "fashion", "small"))[0] == expected
+
+
+# -- ours beside the paper's
+
+
+def test_compare_is_what_the_records_say():
+    records = [*leads(2, rivals=("mwnet", "base"), dataset="cifar10", preset="paper", **NOISES[1])]
+    frame = tables.compare(2, Invented(records), "cifar10", "paper", levels=[0.6]).set_index("method")
+    gdw = frame.loc["gdw"]
+    assert (gdw["ours"], gdw["std"], gdw["seeds"], gdw["best epoch"]) == pytest.approx((82.1, 0.1, 3, 83.1))
+    assert gdw["difference"] == pytest.approx(82.1 - 84.11) and gdw["paper over Base"] == pytest.approx(84.11 - 77.92)
+    assert gdw["over MWNet"].mean == pytest.approx(2.1) and frame.loc["mwnet", "over MWNet"] is None
+    assert frame.loc["glc", "seeds"] == 0 and np.isnan(frame.loc["glc", "ours"])
+    text = tables.readable(frame.reset_index().pipe(with_attrs, frame))
+    row = text.loc[("60%", "GDW")]
+    assert (row["paper"], row["ours"], row["difference"]) == ("84.11 ± 0.21", "82.10 ± 0.10", "-2.01")
+    assert row["over MWNet, 95%"].startswith("+2.10 [+1.85, +2.35], p = 0.00")
+
+
+def with_attrs(frame: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
+    frame.attrs = source.attrs
+    return frame
+
+
+def test_the_table_command_shows_the_records_whole(tmp_path, capsys):
+    config = gdwlib.RunConfig(method="gdw", preset="smoke", noise="uniform", noise_ratio=0.6)
+    finals = [
+        gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False).final_accuracy
+        for seed in (0, 1)
+    ]
+    assert main(["table", "2", "--dataset", "fashion", "--outputs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "fashion, preset smoke" in out and "..." not in out
+    (line,) = (line for line in out.splitlines() if f"{np.mean(finals):.2f} ± {np.std(finals, ddof=1):.2f}" in line)
+    assert "GDW" in line and "84.11 ± 0.21" in line
+    assert main(["table", "2", "--outputs", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "cifar10, preset paper" in out and "cifar100" in out and "--dataset fashion" in out
+    assert out.count("no records of ours") == 2
+    assert main(["table", "5", "--outputs", str(tmp_path)]) == 0
+    assert "69.39" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["table", "9"])
+    assert "choose from 2, 3, 4, 5" in capsys.readouterr().err
+
+
+def test_evidence_takes_whole_records_only(tmp_path):
+    config = gdwlib.RunConfig(method="base", preset="smoke")
+    records = [
+        gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False) for seed in range(4)
+    ]
+    assert list(Evidence(tmp_path).runs(config)) == [0, 1, 2, 3]
+    assert list(Evidence(tmp_path, seeds=[1, 3]).runs(config)) == [1, 3]
+    assert not Evidence(tmp_path, methods=["gdw"]).runs(config)
+    (records[0].path / "metrics.jsonl").write_text("")
+    written = json.loads((records[1].path / "config.json").read_text())
+    written["config"]["of_tomorrow"] = 1
+    (records[1].path / "config.json").write_text(json.dumps(written))
+    records[2].path.rename(records[2].path.with_name("elsewhere"))
+    assert list(Evidence(tmp_path).runs(config)) == [3]
+    assert Evidence(tmp_path).datasets() == {"fashion"} and not Evidence(tmp_path / "none").datasets()
