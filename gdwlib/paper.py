@@ -228,7 +228,8 @@ def differences(
                 quantity = f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"
                 found = finding.found
                 rows.append((number, quantity, found.mean, found.low, found.high, finding.verdict))
-    return pd.DataFrame(rows, columns=["claim", "quantity", "mean", "low", "high", "verdict"])
+    frame = pd.DataFrame(rows, columns=["claim", "quantity", "mean", "low", "high", "verdict"])
+    return frame.astype({"mean": float, "low": float, "high": float})
 
 
 def _shown(finding: Finding) -> str:
