@@ -1,6 +1,6 @@
 """What the weight statistics of Figures 3, 5 and 6 cost: their time as a share of a GDW step's.
 
-    python benchmarks/statistics.py [--dataset fashion] [--preset small] [--steps 40] [--threads 1]
+    python benchmarks/weight_statistics.py [--dataset fashion] [--preset small] [--steps 40] [--threads 1]
 
 Step and statistics are timed in turn on the same batches of a real run's first epoch; medians.
 """
