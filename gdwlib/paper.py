@@ -216,9 +216,8 @@ def differences(
     `high` (points), `verdict`."""
     rows = []
     for number, claim in enumerate(claims, 1):
-        for finding in claim.findings(
-            Scope(evidence, dataset if claim.dataset == "cifar10" else claim.dataset, preset)
-        ):
+        scope = Scope(evidence, dataset if claim.dataset == "cifar10" else claim.dataset, preset)
+        for finding in _lowest(claim.findings(scope)):
             if finding.found is not None and finding.claimed in (MORE, LESS):
                 quantity = f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"
                 found = finding.found
@@ -227,18 +226,26 @@ def differences(
     return frame.astype({"mean": float, "low": float, "high": float})
 
 
-def _found(findings: list[Finding]) -> str:
-    """What was found, in words; of many comparisons how many there are and the one that speaks most against."""
-    if len(findings) <= 6:
-        return "; ".join(f"{finding.quantity}: {_shown(finding)}" for finding in findings)
+def _lowest(findings: list[Finding]) -> list[Finding]:
+    """Of more than six comparisons the one that has records and speaks most against the claim."""
     known = [finding for finding in findings if finding.found is not None]
+    if len(findings) <= 6 or not known:
+        return findings[:6]
+    return [min(known, key=lambda finding: finding.found.mean if finding.claimed != LESS else -finding.found.mean)]
+
+
+def _found(findings: list[Finding]) -> str:
+    """What was found, in words."""
+    text = "; ".join(f"{finding.quantity}: {_shown(finding)}" for finding in _lowest(findings))
+    if len(findings) <= 6:
+        return text
+    verdicts = [finding.verdict for finding in findings]
+    known = sum(finding.found is not None for finding in findings)
     if not known:
         return f"{len(findings)} comparisons, no records"
-    counts = {verdict: sum(finding.verdict == verdict for finding in known) for verdict in (REPRODUCED, CONTRADICTED)}
-    worst = min(known, key=lambda finding: finding.found.mean if finding.claimed != LESS else -finding.found.mean)
     return (
-        f"{len(findings)} comparisons, {len(known)} with records: {counts[REPRODUCED]} for, {counts[CONTRADICTED]} "
-        f"against; lowest: {worst.quantity}: {_shown(worst)}"
+        f"{len(findings)} comparisons, {known} with records: {verdicts.count(REPRODUCED)} for, "
+        f"{verdicts.count(CONTRADICTED)} against; lowest: {text}"
     )
 
 
