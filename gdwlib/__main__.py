@@ -13,6 +13,7 @@ from gdwlib.config import PRESETS, RunConfig, nearest, project_folder
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
+from gdwlib.recipes import OPTIMIZERS, SCHEDULES
 from gdwlib.records import RecordError
 
 
@@ -30,6 +31,11 @@ class Parser(argparse.ArgumentParser):
                 self.error(f"unknown flag {word.split('=')[0]}{nearest(word.split('=')[0], flags)}")
         return parsed, unknown
 
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            valid = [str(choice) for choice in action.choices]
+            raise argparse.ArgumentError(action, f"unknown value {str(value)!r}{nearest(str(value), valid)}")
+
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}\n")
 
@@ -43,13 +49,15 @@ def parser() -> Parser:
 
     about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))  # the fields' comments
     named = {"dataset": DATASETS, "method": METHODS, "noise": NOISES, "preset": PRESETS, "model": MODELS}
+    named |= {"schedule": SCHEDULES, "weight_optimizer": OPTIMIZERS}
     run = commands.add_parser("run", parents=[folders], help="train one run, resume it, or show its record")
     for field in dataclasses.fields(RunConfig):
         kind = (typing.get_args(field.type) or (field.type,))[0]
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        default = "the preset's" if field.default is None else field.default
         meaning = ", ".join(named[field.name]) if field.name in named else about.get(field.name, "")
-        text = f"{meaning} (default: {default})".strip().replace("%", "%%")
+        default = "the preset's" if field.default is None else field.default
+        shown = "" if "where n" in meaning else f" (default: {default})"
+        text = f"{meaning}{shown}".strip().replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
     table = commands.add_parser("table", parents=[folders], help="one of the paper's tables, ours beside it")
@@ -74,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
     print(
         f"{record.path}\n"
-        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.total_epochs)} epochs), "
+        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
         f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
         f"{record.result['seconds']:.0f} s"
     )
@@ -90,6 +98,8 @@ def table(args: argparse.Namespace) -> None:
         print("Table 5. Test accuracy (%) on Clothing1M, as the paper prints it; there are no records of ours")
         print(paper_numbers().query("table == 5").set_index("method")["mean"].rename(NAMES).to_string())
         return
+    if args.outputs is not None and not args.outputs.is_dir():
+        raise ValueError(f"--outputs {args.outputs}: no such folder")
     evidence = Evidence(args.outputs)
     for name in (args.dataset,) if args.dataset else ("cifar10", "cifar100"):
         print(as_text(TABLES[args.number], evidence, name, args.preset))

@@ -60,7 +60,7 @@ class RunConfig:
     epochs: int | None = None  # of the schedule; glc runs it twice, finetune adds 5
     batch_size: int = 100  # train and meta
     lr: float = 0.1  # SGD's, at the start
-    schedule: str = "cosine"  # of the learning rate, once an epoch
+    schedule: str = "cosine"  # of the learning rate, once an epoch: a key of gdwlib.recipes.SCHEDULES
     momentum: float = 0.9  # SGD's
     nesterov: bool = False  # SGD's momentum as Nesterov's
     weight_decay: float = 5e-4  # SGD's, on every parameter
@@ -68,12 +68,12 @@ class RunConfig:
     weight_lr: float = 1e-3  # gdw, mwnet: its learning rate
     weight_weight_decay: float = 1e-4  # gdw, mwnet: its weight decay
     normalise_weights: bool = False  # mwnet: scale a batch's weights to mean 1
-    class_lr: float | None = None  # gdw: η_ω of Eq. 11; None: 0.1·n·C
+    class_lr: float | None = None  # gdw: η_ω of Eq. 11; where no preset sets it, 0.1·n·C
     clip: float = 0.2  # gdw: of Eq. 11
     zero_mean: bool = True  # gdw: Eq. 4
     meta_every: int = 1  # gdw, mwnet: a meta step every so many steps
     finetune_lr: float = 1e-3  # finetune: constant, after the schedule
-    forget_rate: float | None = None  # coteaching: τ, the share not trained on; None: the noise's true rate
+    forget_rate: float | None = None  # coteaching: τ, the share not trained on; where not given, the noise's true rate
     focal_gamma: float = 2.0  # focal: γ
     focal_sigmoid: bool = False  # focal: of one sigmoid a class instead of the softmax
     cb_beta: float = 0.9999  # class_balanced: β
@@ -84,7 +84,7 @@ class RunConfig:
     gen_label_virtual_lr: float = 0.5  # gen_label: α, of the virtual step
     gen_label_lr: float = 4000.0  # gen_label: β, of the labels
     gen_label_entropy: float = 1.0  # gen_label: γ, weight of the entropy
-    precision: str = "float32"  # or float64
+    precision: str = "float32"  # float32, float64
     device: str = "auto"  # auto, cpu, cuda, mps; changes only rounding, and is not part of the run id
 
     def __new__(cls, **fields):
@@ -138,6 +138,8 @@ class RunConfig:
             ("batch_size", self.batch_size >= 2, "at least 2"),
             ("lr", self.lr > 0, "above 0"),
             ("momentum", 0 <= self.momentum < 1, "in [0, 1)"),
+            ("nesterov", not self.nesterov or self.momentum > 0, "false where momentum is 0"),
+            ("normalise_weights", not self.normalise_weights or self.method == "mwnet", "false for methods but mwnet"),
             ("weight_decay", self.weight_decay >= 0, "at least 0"),
             ("weight_lr", self.weight_lr > 0, "above 0"),
             ("weight_weight_decay", self.weight_weight_decay >= 0, "at least 0"),

@@ -65,8 +65,8 @@ class WeightStatistics:
             `clean_weight`, `mislabelled_weight`: mean ω_t of rightly and wrongly labelled examples;
             `weight_histogram`: {"top": upper end of the last of 40 equal bins from 0, "clean", "mislabelled": counts};
             `increased`: percent of the weights that grew, by position and kind of example;
-            `increased_second_smallest`: of the second smallest class's weight on the smallest class's examples, under
-            imbalance. What does not exist is None.
+            `increased_second_smallest`: of the second smallest class's weight on the examples labelled as the smallest
+            class (by true size), under imbalance. What does not exist is None.
         """
         names = (
             "clean_nontarget", "clean_target",

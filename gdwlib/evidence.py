@@ -45,7 +45,7 @@ class Evidence:
             record = self._record(path.parent)
             if record is None:
                 continue
-            config = record.config
+            config = vars(RunConfig(**record.config | {"device": "auto"}))  # with the fields it was written before
             if (methods is None or config["method"] in methods) and (seeds is None or config["seed"] in seeds):
                 self._runs.setdefault(_key(config), {})[config["seed"]] = record
 
@@ -91,7 +91,8 @@ def mean_interval(values: Iterable[float]) -> Interval | None:
 
 
 def paired(ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final_accuracy) -> Interval | None:
-    """The mean difference over common seeds, paired: a seed fixes the subset, the noise and the order for both."""
+    """The mean difference over common seeds, paired: a seed means the same images, noise and order for both, unless
+    they differ in a field that decides these (meta set, batch size)."""
     common = sorted(set(ours) & set(theirs))
     return mean_interval(value(ours[seed]) - value(theirs[seed]) for seed in common)
 
@@ -99,7 +100,7 @@ def paired(ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final
 def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
     """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an F test."""
     a, b = (np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs))
-    if min(len(a), len(b)) < 2 or b.std() == 0:
+    if min(len(a), len(b)) < 2 or a.std() == 0 or b.std() == 0:
         return None
     ratio = float(a.var(ddof=1) / b.var(ddof=1))
     low, high = (ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))

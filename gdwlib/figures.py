@@ -64,6 +64,7 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
         "mislabelled_nontarget": "non-target, label wrong",
         "mislabelled_true_target": "true target, label wrong",
     }
+    _require_statistics(records, "increased")
     figure, axes = plt.subplots(figsize=(8.5, 4))
     frame = pd.DataFrame(
         {"epoch": m["epoch"], "seed": r.config["seed"], "position": label, "percent": m["increased"][key]}
@@ -82,6 +83,7 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
 def second_smallest(records: Sequence[RunRecord]) -> Figure:
     """Figure 6's picture: on the smallest class's images, the share of the second smallest class's weights that the
     meta step increased."""
+    _require_statistics(records, "increased_second_smallest")
     figure, axes = plt.subplots(figsize=(8.5, 3.8))
     frame = pd.DataFrame(
         {
@@ -98,6 +100,11 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
     _note(axes, 10, "paper: GDW below 10%")
     axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
     return provenance(figure, records, "; thin lines: single seeds")
+
+
+def _require_statistics(records: Sequence[RunRecord], name: str) -> None:
+    if not records or any(line[name] is None for record in records for line in record.metrics):
+        raise ValueError(f"records: need runs of gdw or mwnet whose epochs have {name!r}")
 
 
 def _seeds_and_mean(axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:

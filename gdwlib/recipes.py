@@ -25,7 +25,7 @@ Recipes
 `authors`  For the baselines which the paper ran otherwise than their authors did, theirs: mwnet, l2rw, focal,
            class_balanced. Under every preset the optimisation is theirs, a schedule's steps as shares of its length;
            how many epochs, meta images and images a batch are theirs at the paper preset alone, so that rows of
-           a small table cost the same.
+           a small table cost the same. A warm-up shorter than an epoch, as on short schedules, is none.
 """
 
 from collections.abc import Callable

@@ -117,7 +117,7 @@ class RunFolder:
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
             if RunConfig(**written["config"] | {"device": self.config.device}) != self.config:
                 return None, f"{self.path}: the record of another configuration"
-            if len(metrics) != self.config.total_epochs or result | summary(metrics) != result:
+            if len(metrics) != self.config.total_epochs or result | summary(metrics, self.config.epochs) != result:
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
             return RunRecord(self.path, written["config"], written["environment"], metrics, result), None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -166,7 +166,7 @@ class RunFolder:
         self.write_metrics(metrics)
         names = ("config.json", "metrics.jsonl", "examples.npz", *(f"{name}.pt" for name in networks))
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
-        self.write_json("result.json", summary(metrics) | {"sha256": sums})
+        self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def write_json(self, name: str, content: dict) -> None:
@@ -176,13 +176,14 @@ class RunFolder:
         write_file(self.path / name, content)
 
 
-def summary(metrics: list[dict]) -> dict[str, float]:
-    """What `result.json` says of a run's epochs: accuracies in percent, seconds. The best epoch is sought in the last
-    phase, since what came before is another method's network."""
+def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
+    """What `result.json` says of a run's epochs: accuracies in percent, seconds. The mean is over the last
+    min(5, epochs) of a schedule of so many `epochs`; the best epoch is sought in the last phase, since what came before
+    is another method's network."""
     accuracies = [line["test_accuracy"] for line in metrics]
-    last_phase = [line["test_accuracy"] for line in metrics if line["phase"] == metrics[-1]["phase"]]
+    last_phase = [line["test_accuracy"] for line in metrics if line.get("phase") == metrics[-1].get("phase")]
     return {
-        "final_accuracy": float(np.mean(accuracies[-5:])),  # over the last min(5, epochs)
+        "final_accuracy": float(np.mean(accuracies[-min(5, epochs) :])),
         "best_accuracy": max(last_phase),
         "last_accuracy": accuracies[-1],
         "seconds": sum(line["seconds"] for line in metrics),

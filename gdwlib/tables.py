@@ -210,10 +210,16 @@ def as_text(table: Table, evidence: Evidence, dataset: str, preset: str | None =
     frames = [compare(table.number, evidence, dataset, name) for name in ([preset] if preset else PRESETS_BY_SIZE)]
     frame = next((frame for frame in frames if frame["seeds"].any()), frames[0])
     there = frame["seeds"].any()
-    head = f"Table {table.number}. {table.title} (%): {dataset}, preset {frame.attrs['preset']}"
-    note = (
-        "ours: mean ± std over seeds of the mean of the last five epochs; differences are paired by seed, in points"
-        if there
-        else f"no records of ours; make one with: python -m gdwlib run --dataset {dataset} --preset small …"
-    )
+    head = f"Table {table.number}. {table.title} (%): {dataset}"
+    note = "ours: mean ± std over seeds of the mean of the last five epochs; “over …” is paired by seed, in points"
+    if not there:
+        flags = {2: "--noise uniform --noise-ratio 0.6", 3: "--noise flip --noise-ratio 0.4", 4: "--imbalance 0.01"}
+        note = (
+            "no records of ours; make one with, for example, "
+            f"python -m gdwlib run --dataset {dataset} --method gdw {flags[table.number]} --preset small"
+        )
+    elif frame.attrs["preset"] == "smoke":
+        note += "; preset smoke: these numbers mean nothing"
+    else:
+        head += f", preset {frame.attrs['preset']}"
     return f"{head}\n{note}\n\n{readable(frame).to_string()}\n"

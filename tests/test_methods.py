@@ -466,7 +466,15 @@ def test_finetune_is_base_until_its_end(tmp_path):
     assert accuracies[1][:2] == accuracies[0] and len(accuracies[1]) == 2 + EPOCHS
     assert {line["learning_rate"] for line in tuned.metrics[2:]} == {1e-3}
     assert tuned.result["best_accuracy"] == max(accuracies[1][2:])
-    assert tuned.final_accuracy == pytest.approx(np.mean(accuracies[1][2:]))
+    assert tuned.final_accuracy == pytest.approx(np.mean(accuracies[1][-2:]))  # as many as the schedule has
+
+
+def test_glc_reports_its_second_phase_alone(tmp_path):
+    record = gdwlib.run(gdwlib.RunConfig(method="glc", preset="smoke"), outputs=tmp_path, progress=False)
+    accuracies = [line["test_accuracy"] for line in record.metrics]
+    assert [line["phase"] for line in record.metrics] == [1, 1, 2, 2]
+    assert record.final_accuracy == pytest.approx(np.mean(accuracies[2:]))
+    assert record.result["best_accuracy"] == max(accuracies[2:])
 
 
 @pytest.mark.parametrize("epochs, warm", [(80, 29), (11, 4), (2, 1)])
@@ -501,6 +509,12 @@ def test_the_authors_recipes():
         gdwlib.RunConfig(method="glc", recipe="authors")
     assert gdwlib.RunConfig(**vars(lt)) == lt and "-mwnet-authors-mu0.01-" in lt.run_id
     assert set(vars(lt)) == set(gdwlib.RunConfig.__dataclass_fields__)
+
+
+@pytest.mark.parametrize("fields", [{"nesterov": True, "momentum": 0.0}, {"normalise_weights": True}])
+def test_fields_that_do_not_go_together(fields):
+    with pytest.raises(ValueError, match=f"{next(iter(fields))}: must be false"):
+        gdwlib.RunConfig(method="gdw", **fields)
 
 
 def test_schedules_drop_where_their_authors_do():

@@ -1,6 +1,7 @@
 """Tables, statistics and verdicts: from invented records whose right answers are known, and from real ones."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,7 +17,17 @@ from gdwlib import paper, tables
 from gdwlib.__main__ import main
 from gdwlib.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
 from gdwlib.records import RunRecord
-from gdwlib.verdicts import CONTRADICTED, LESS, MORE, REPRODUCED, UNDECIDED, Claim, Finding, Scope
+from gdwlib.verdicts import (
+    CONTRADICTED,
+    LESS,
+    MORE,
+    REPRODUCED,
+    UNDECIDED,
+    Claim,
+    Finding,
+    special_case,
+    step_operations,
+)
 
 
 def invented(accuracy, **fields):
@@ -154,8 +165,6 @@ def test_a_comparison_is_decided_by_its_intervals():
     assert verdict(one_bad, MWNET) == CONTRADICTED
     elsewhere = [r for noise in NOISES for r in leads(2, dataset="cifar10", **noise)]
     assert verdict(elsewhere, MWNET) == UNDECIDED and verdict(elsewhere, MWNET, "at paper scale") == UNDECIDED
-    at_scale = [r for noise in NOISES for r in leads(2, dataset="cifar10", preset="paper", **noise)]
-    assert verdict(at_scale, MWNET, "at paper scale") == REPRODUCED and verdict(at_scale, MWNET) == UNDECIDED
 
 
 def test_a_number_is_decided_at_the_papers_scale_alone():
@@ -170,16 +179,17 @@ def test_a_number_is_decided_at_the_papers_scale_alone():
         assert verdict(here + there, text, "at paper scale") == at_scale
 
 
-def test_every_rival_must_be_known_and_one_that_is_better_suffices():
-    text = "best method in every noise setting but 40% flip"
+def test_nearly_all_rivals():
+    text = "GDW beats nearly all methods in all noise settings but 40% flip"
     rivals = [m for m in tables.TABLES[2].methods if m not in ("gdw", "meta_only")]
     most = [r for noise in NOISES[:3] for r in leads(2, rivals=rivals, **noise)]
     assert verdict(most, text) == REPRODUCED
-    without_glc = [record for record in most if record.config["method"] != "glc"]
-    assert verdict(without_glc, text) == UNDECIDED
+    few = [record for record in most if record.config["method"] in ("gdw", "mwnet", "glc")]
+    assert verdict(few, text) == UNDECIDED
     better = [invented(90 - seed / 10, method="glc", seed=seed, **NOISES[0]) for seed in range(3)]
-    assert verdict(without_glc + better, text) == CONTRADICTED
-    lead = "lead over the best rival is not large"
+    assert verdict(most + better, text) == UNDECIDED  # one against it
+    assert verdict([r for noise in NOISES[:3] for r in leads(-2, rivals=rivals, **noise)], text) == CONTRADICTED
+    lead = "GDW's lead is not large"
     tail = [r for mu in (0.1, 0.01) for r in leads(1, rivals=[m for m in rivals if m not in ("coteaching", "glc",
             "soft_label", "gen_label")] + ["focal", "class_balanced"], imbalance=mu)]  # fmt: skip
     assert verdict(tail, lead) == REPRODUCED
@@ -197,13 +207,13 @@ def test_shares_of_weights_and_their_order():
         vars(records[-1])["examples"] = {
             "given_labels": np.array([0, 0, 1, 1]),
             "true_labels": np.array([0, 0, 0, 0]),
-            "target_weights": np.array([0.9, 0.8, 0.1, 0.85 if record.config["seed"] > 5 else 0.2]),
+            "target_weights": np.array([0.9, 0.8, 0.1, 0.2]),
         }
     assert verdict(records, "Non-target weights mostly increase") == REPRODUCED
     assert verdict(records, "True-target weights of mislabelled images mostly decrease") == REPRODUCED
     assert verdict(records, "within 2 points") == REPRODUCED
     assert verdict(records, "About 65%") == UNDECIDED  # a number, and not the paper's scale
-    assert verdict(records, "ω_t separates") == REPRODUCED
+    assert verdict(records, "ω_t can tell") == REPRODUCED
 
 
 def test_without_records_nothing_is_decided_but_what_is_fixed():
@@ -215,18 +225,64 @@ def test_without_records_nothing_is_decided_but_what_is_fixed():
     assert paper.differences(Invented([])).empty
 
 
-def test_the_papers_own_table_contradicts_two_of_its_sentences():
-    for dataset, least, lead in (("CIFAR-10", 3, 2.56), ("CIFAR-100", 6, 3.12)):
-        (claim,) = (c for c in paper.CLAIMS if f"more than {least}%" in c.text and c.text.endswith(dataset))
-        result, (finding,) = claim.judge(Scope(Invented([]), "fashion", "small"))
-        assert result == CONTRADICTED and finding.found.mean == pytest.approx(lead)
+def test_both_percentages_of_the_papers_lead_follow_from_its_table():
+    """2.56 are points, "more than 3%" and "6%" are relative."""
+    for dataset, least, relative in (("CIFAR-10", "more than 3%", 3.139), ("CIFAR-100", "6%", 6.214)):
+        (claim,) = (c for c in paper.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split())
+        result, (finding,) = claim.here(Invented([]), "fashion", "small")
+        assert result == REPRODUCED and finding.found.mean == pytest.approx(relative, abs=1e-3)
+
+
+def several(findings, **fields):
+    return Claim("…", "nowhere", lambda scope: findings, **fields).here(Invented([]), "fashion", "small")[0]
 
 
 def test_a_claim_of_several_findings():
     yes, no, open_ = (Finding("x", Interval(0, *ends, 3)) for ends in ((1, 2), (-2, -1), (-1, 1)))
-    for findings, expected in (([yes, yes], REPRODUCED), ([yes, open_], UNDECIDED), ([yes, no, open_], CONTRADICTED)):
-        claim = Claim("…", "nowhere", lambda scope, findings=findings: findings)
-        assert claim.judge(Scope(Invented([]), "fashion", "small"))[0] == expected
+    assert several([yes, yes]) == REPRODUCED
+    assert several([yes, open_]) == UNDECIDED
+    assert several([yes, no, open_]) == CONTRADICTED
+    assert several([yes] * 4 + [open_], nearly=True) == REPRODUCED
+    assert several([yes] * 3 + [open_], nearly=True) == UNDECIDED
+    assert several([yes] * 9 + [no], nearly=True) == UNDECIDED
+    assert several([no] * 2 + [yes], nearly=True) == CONTRADICTED
+    assert several([no, no, yes, yes], nearly=True) == UNDECIDED
+    assert several([yes], datasets=("cifar100",)) == UNDECIDED  # fashion stands in for CIFAR-10 alone
+    assert several([yes], number=True) == UNDECIDED
+    assert several([yes], number=True, fixed=True) == REPRODUCED
+
+
+def test_at_paper_scale_a_claim_on_both_data_sets_needs_both():
+    ten = [r for noise in NOISES for r in leads(2, dataset="cifar10", preset="paper", **noise)]
+    hundred = [r for noise in NOISES for r in leads(2, dataset="cifar100", preset="paper", **noise)]
+    assert verdict(ten, MWNET, "at paper scale") == UNDECIDED
+    assert verdict(ten + hundred, MWNET, "at paper scale") == REPRODUCED
+    worse = [r for noise in NOISES for r in leads(-2, dataset="cifar100", preset="paper", **noise)]
+    assert verdict(ten + worse, MWNET, "at paper scale") == CONTRADICTED
+
+
+def test_a_run_that_diverged_is_not_left_out():
+    """Without Eq. 4 a run may end without a record; the comparison then stays open."""
+    text = "Without the zero-mean constraint"
+    both = [*leads(2, **NOISES[0]), *leads(2, **NOISES[1])]
+    gdw = [record for record in both if record.config["method"] == "gdw"]
+    without = [
+        invented(70 + seed / 10, method="gdw", seed=seed, zero_mean=False, **noise)
+        for noise in NOISES[:2]
+        for seed in range(3)
+    ]
+    assert verdict(gdw + without, text) == REPRODUCED
+    assert verdict(gdw + without[1:], text) == UNDECIDED
+
+
+def test_a_difference_of_nothing_is_no_lead():
+    assert Finding("x", mean_interval([0.0, 0.0, 0.0]), MORE).verdict == CONTRADICTED
+
+
+def test_gdw_and_mwnet_do_the_same_operations():
+    gdw, mwnet = (step_operations(level) for level in ("class", "instance"))
+    assert gdw <= mwnet < 1.001 * gdw and gdw > 1e9
+    assert special_case(1) == 0 and special_case(5) < 1e-14
 
 
 # -- ours beside the paper's
@@ -259,18 +315,23 @@ def test_the_table_command_shows_the_records_whole(tmp_path, capsys):
     ]
     assert main(["table", "2", "--dataset", "fashion", "--outputs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "fashion, preset smoke" in out and "..." not in out
+    assert "these numbers mean nothing" in out and "..." not in out
     (line,) = (line for line in out.splitlines() if f"{np.mean(finals):.2f} ± {np.std(finals, ddof=1):.2f}" in line)
     assert "GDW" in line and "84.11 ± 0.21" in line
     assert main(["table", "2", "--outputs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "cifar10, preset paper" in out and "cifar100" in out and "--dataset fashion" in out
+    assert "(%): cifar10" in out and "(%): cifar100" in out and "--dataset fashion" in out
     assert out.count("no records of ours") == 2
     assert main(["table", "5", "--outputs", str(tmp_path)]) == 0
     assert "69.39" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["table", "9"])
-    assert "choose from 2, 3, 4, 5" in capsys.readouterr().err
+    assert "one of 2, 3, 4, 5" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["table", "2", "--dataset", "fashon"])
+    assert "did you mean 'fashion'" in capsys.readouterr().err
+    assert main(["table", "2", "--outputs", str(tmp_path / "none")]) == 1
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_evidence_takes_whole_records_only(tmp_path):
@@ -278,6 +339,13 @@ def test_evidence_takes_whole_records_only(tmp_path):
     records = [
         gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False) for seed in range(4)
     ]
+    assert list(Evidence(tmp_path).runs(config)) == [0, 1, 2, 3]
+    written = json.loads((records[3].path / "config.json").read_text())
+    del written["config"]["focal_gamma"]  # as if written before there was such a field
+    (records[3].path / "config.json").write_text(json.dumps(written))
+    result = json.loads((records[3].path / "result.json").read_text())
+    result["sha256"]["config.json"] = hashlib.sha256((records[3].path / "config.json").read_bytes()).hexdigest()
+    (records[3].path / "result.json").write_text(json.dumps(result))
     assert list(Evidence(tmp_path).runs(config)) == [0, 1, 2, 3]
     assert list(Evidence(tmp_path, seeds=[1, 3]).runs(config)) == [1, 3]
     assert not Evidence(tmp_path, methods=["gdw"]).runs(config)

@@ -7,9 +7,10 @@ The batch's loss is its mean over n, not over Σ w (which `F.cross_entropy(weigh
 weight of an example is near 0.2, and the two differ fivefold in step size. n_c counts the labels as given, which is
 what one has. Reported is w_{y_i}.
 
-Source: arXiv 1901.05555 with softmax. Hyperparameters: `cb_beta` β = 0.9999, the authors'. `recipe="authors"`: weight
-decay 2e-4, a warm-up over the first 5 of 200 epochs, learning rate ×0.01 and ×0.0001 from epochs 160 and 180; batches
-of 128 at the paper preset. Left open by the paper: β, and softmax, sigmoid or focal.
+Source: arXiv 1901.05555 with softmax. Hyperparameters: `cb_beta` β = 0.9999, the authors'. `recipe="authors"`:
+weight decay 2e-4, a warm-up over the first 5 of 200 epochs (none on schedules below 40 epochs), learning rate ×0.01
+and ×0.0001 from epochs 160 and 180; batches of 128 at the paper preset. Left open by the paper: β, and softmax,
+sigmoid or focal.
 """
 
 import torch

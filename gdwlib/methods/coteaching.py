@@ -2,7 +2,7 @@
 
     I_1, I_2 = the ⌊R(e)·n⌋ examples of smallest cross entropy under f_1, f_2;
     f_1 descends on the mean over I_2 of p - y, f_2 on the mean over I_1;
-    R(e) rises from nothing forgotten to 1 - τ over the first T_k epochs, linearly.
+    R(e) falls from 1 to 1 - τ over the first T_k epochs, linearly.
 
 Source: arXiv 1804.06872, Algorithm 1, and the authors' code for R(e). Hyperparameters: `forget_rate` τ, which must be
 told; by default the noise's true rate of wrong labels (36%, not 40%, for the official "40% uniform" on ten classes),

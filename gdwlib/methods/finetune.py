@@ -3,9 +3,9 @@
     epochs 1..E: p - y on the training set;    epochs E+1..E+5: p - y on the meta set, at a constant learning rate.
 
 Source: the paper's Fine-tuning. Hyperparameters: `finetune_lr` 1e-3, ours, a hundredth of the first learning rate.
-Left open by the paper: this learning rate (under imbalance it "tried 1e-7…1e-1" and found no good one) and the
-length. Five epochs, each with as many steps as one over the training set, so that the mean of the last five is over
-fine-tuned networks alone; momentum starts anew.
+Left open by the paper: this learning rate (under imbalance it tried 1e-7 to 1e-1 and found the results similar) and
+the length. Five epochs, each with as many steps as one over the training set, so that the mean of the last five is
+over fine-tuned networks alone; momentum starts anew.
 """
 
 from gdwlib.methods.base import Base

@@ -6,7 +6,8 @@
 
 Source: the paper and its official code. Hyperparameters, all theirs: V 1-100-1, Adam 1e-3, weight decay 1e-4;
 `class_lr` η_ω 100 and 1000 for 10 and 100 classes (else 0.1·n·C, of which these are cases); `clip` c = 0.2;
-`zero_mean=False` is Appendix B.2.
+`zero_mean=False` is Appendix B.2. Left open by the paper and taken from the code: η_ω, Eq. 4 in both stages, the
+clamps of p and ω′, and that g has a target column, which Eq. 4 then overrides.
 """
 
 import gdwlib.gdw

@@ -8,9 +8,10 @@
 With r = ∂L_meta/∂c, ∂L_meta/∂s_ik = (1/C) p_ik (Σ_j r_ij p_ij - r_ik). Reported is ỹ's entry at the given label.
 
 Source: arXiv 2007.05836 and the authors' code. Hyperparameters, the authors' for CIFAR-10: `gen_label_virtual_lr` α =
-0.5, `gen_label_lr` β = 4000, `gen_label_entropy` γ = 1, `gen_label_warm_up` 44/120 of the schedule. Left open by the
-paper: all of them beside its own optimiser and schedule. The authors take meta images from the test set and select on
-them; we do not.
+0.5, `gen_label_lr` β = 4000, `gen_label_entropy` γ = 1, `gen_label_warm_up` 44/120 of the schedule (for CIFAR-100
+theirs is 21/60; for Clothing1M β = 1500 and 1/10). Left open by the paper: all of them beside its own optimiser and
+schedule. The switch matters: the authors make it just after their learning rate has fallen to a tenth; under the
+paper's cosine it is still 0.07 there. The authors take meta images from the test set and select on them; we do not.
 """
 
 import torch

@@ -7,10 +7,11 @@
 Reported is n·w_i, which is 1 in a plain mean.
 
 Source: arXiv 1910.12795 and the authors' code (linear normalisation, floor 1e-5). Hyperparameters: `insw_decay` γ =
-2, the authors'. Left open by the paper: everything. The authors' L_meta is over the whole meta set; here it is over
-the meta batch, as for every method. Their δ_i, at learning rate 1e-3, is of the size of ours at 0.1 and n = 100; ours
-leaves out momentum and weight decay, which would add the same number to every φ_i of a batch. Unless ∂L_meta/∂φ is of
-φ's own size, γ halves φ at every visit and all weights end up equal: then INSW is Base.
+2, the authors'. Left open by the paper: everything. The authors' L_meta is over the whole meta set and in eval mode;
+here it is over the meta batch and in train mode, as for every method. Their δ_i, at learning rate 1e-3, is of the
+size of ours at 0.1 and n = 100. Theirs is the optimizer's whole step; ours leaves out momentum and weight decay, as
+every virtual step here does: they would move θ̂ a little, and add the same number to every φ_i of a batch. Unless
+∂L_meta/∂φ is of φ's own size, γ halves φ at every visit and all weights end up equal: then INSW is Base.
 """
 
 import torch

@@ -5,10 +5,12 @@
 
 The weights of a batch sum to one, so Σ_i w_i ℓ_i is a mean; reported is n·w_i, which is 1 in a plain mean.
 
-Source: arXiv 1803.09050, Algorithm 1. Hyperparameters: none; the learning rate cancels in w. `recipe="authors"`:
-weight decay 2e-4, learning rate ÷10 at half and three quarters of the schedule; 160 epochs (80 thousand steps on
-CIFAR) and 10 meta images a class. Left open by the paper: nothing. Where no example helps, weight decay and momentum
-still move the network. Our batch norm in the look-ahead is the network's own; the authors' has no scale there.
+Source: arXiv 1803.09050, Algorithm 1. Hyperparameters: none; the learning rate cancels in w. `recipe="authors"`,
+their recipe for noisy CIFAR, which is the one there is for CIFAR: weight decay 2e-4, learning rate ÷10 at half and
+three quarters of the schedule; at the paper preset 160 epochs (80 thousand steps on the whole of CIFAR; fewer under
+imbalance) and 10 meta images a class (their code's 100 on CIFAR-10; their paper says 1,000). Left open by the paper:
+nothing. Where no example helps, weight decay and momentum still move the network. Our batch norm in the look-ahead is
+the network's own; the authors' has no scale there.
 """
 
 import torch

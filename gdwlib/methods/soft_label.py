@@ -5,13 +5,14 @@
 
 `soft_label="labels"` learns all of ỹ (N×C); Π keeps it on the simplex: the gradient without its mean over the
 classes, negative entries cut, rows scaled to sum one. `soft_label="smoothing"` learns one α_i in [0, 1] an example,
-ỹ_i = (1-α_i) y_i + α_i/C: GDW's text speaks of "a label smoothing parameter for every instance". Reported is the
-given label's share of ỹ.
+ỹ_i = (1-α_i) y_i + α_i/C. GDW's text speaks of "a label smoothing parameter for every instance", its Table 1 counts
+the method among the class-level ones; the default follows the table and the source's title. Reported is the given
+label's share of ỹ.
 
 Source: arXiv 2009.09496. Hyperparameters: `soft_label_lr` λ = 0.1, ours: as ∂L_meta/∂ỹ is of the size of η/n, the
 gradient is scaled to a mean ℓ₁ norm of one over the batch's examples, so that λ is what a visit moves of an example's
-label on average, of the one there is, however many classes share it. Left open by the paper: λ, which of the two is
-learned, and every detail of the update; no code was published.
+label on average before Π, however many classes there are. Left open by the paper: λ, which of the two is learned, and
+every detail of the update; no code was published.
 """
 
 import torch
