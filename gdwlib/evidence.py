@@ -24,6 +24,10 @@ class Interval(NamedTuple):
     seeds: int
     p: float = np.nan  # two-sided, that the truth is 0; NaN where not tested
 
+    @property
+    def p_text(self) -> str:
+        return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+
     def __str__(self) -> str:
         if self.seeds < 2:
             return f"{self.mean:+.2f} (1 seed)"

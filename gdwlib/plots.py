@@ -117,7 +117,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
         row[0].set_ylabel("images of the group (%)")
     for axes in grid[-1]:
         axes.set_xlabel("target weight $\\omega_t$")
-    grid[0, 0].legend(fontsize=9)
+    grid[0, 0].legend(fontsize=9, loc="upper center")
     return provenance(figure, records, "; last epoch")
 
 

@@ -179,7 +179,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     def test(interval: Interval | None) -> str:
         if interval is None:
             return "–"
-        return f"{interval}, p = {interval.p:.3f}" if interval.seeds > 1 else f"{interval}"
+        return str(interval) + (f", {interval.p_text}" if interval.seeds > 1 else "")
 
     table, here = TABLES[frame.attrs["number"]], frame.attrs["published"] == frame.attrs["dataset"]
     other = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
