@@ -185,7 +185,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
     other = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
     shown = pd.DataFrame(
         {
-            "μ" if table.number == 4 else "noise": frame["level"].map(table.label),
+            "μ" if table.number == 4 else "noise": [
+                table.label(level).removeprefix("μ = ") for level in frame["level"]
+            ],
             "method": [row_name(row.method, row.recipe) for row in frame.itertuples()],
             "paper" if here else f"paper, {other}": map(spread, frame["paper"], frame["paper std"]),
             "ours" if here else f"ours, {frame.attrs['dataset']}": map(spread, frame["ours"], frame["std"]),
