@@ -55,7 +55,7 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check --line-length 100 notebooks
 
 test: lint
-	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (about five minutes)"
+	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (about fifteen minutes)"
 	@$(BIN)/python -m pytest
 	@echo "== The committed notebooks: what they show is what the code gives"
 	@$(BIN)/python -m pytest --nbval notebooks --nbval-sanitize-with tests/nbval.cfg
