@@ -2,12 +2,15 @@
 plots.py. Accuracies and shares are percent, gains points."""
 
 from collections.abc import Sequence
+from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from gdwlib.plots import PALETTE, provenance
 from gdwlib.records import RunRecord
@@ -123,9 +126,21 @@ def _note(axes, level: float, text: str) -> None:
     axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
 
 
+def verdict_table(card: pd.DataFrame) -> Styler:
+    """A scorecard (`paper.scorecard`) for a notebook: text to the left, verdicts in their colours."""
+    colours = {verdict: f"color: {to_hex(colour)}; font-weight: bold" for verdict, colour in VERDICTS.items()}
+    colours[UNDECIDED] = "color: #666666"
+    return (
+        card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")  # its own, the same in every run
+        .map(lambda verdict: colours[verdict], subset=list(card.columns[2:4]))
+        .set_properties(**{"text-align": "left"})
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )
+
+
 def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
     """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with its interval, by
-    verdict; the claim says which side of zero it is on."""
+    its own verdict; the claim says which side of zero it is on."""
     figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
     for verdict, colour in VERDICTS.items():
         part = found[found["verdict"] == verdict]

@@ -147,7 +147,8 @@ CLAIMS = (
           "Section 4.1, Figure 5",
           _share("difference, points", "gdw", U4, increased("clean_nontarget", "mislabelled_nontarget"), -2, 2)),
     Claim("On one image GDW raises the “not bird” weight from 0.45 to 0.63, MWNet lowers all to 0.43",
-          "Section 4.1, Figure 4", lambda scope: [Finding("one image; see notebook 03", None)], number=True),
+          "Section 4.1, Figure 4",
+          lambda scope: [Finding("these weights on one image (notebook 03 shows another)", None)], number=True),
     Claim("Without the zero-mean constraint GDW does worse", "Section 4.1, Appendix B.2",
           lambda scope: [Finding(f"with − without, {name}", without_zero_mean(scope, level))
                          for name, level in {"uniform 40%": U4, "uniform 60%": U6}.items()]),
