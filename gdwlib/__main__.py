@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
 def table(args: argparse.Namespace) -> None:
     try:
         from gdwlib.evidence import Evidence
-        from gdwlib.tables import NAMES, TABLES, as_text, paper_numbers
+        from gdwlib.tables import NAMES, PUBLISHED, TABLES, as_text, paper_numbers
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is needed for tables; pip install 'gdwlib[notebooks]'") from error
     if args.number == 5:
@@ -101,9 +101,9 @@ def table(args: argparse.Namespace) -> None:
     if args.outputs is not None and not args.outputs.is_dir():
         raise ValueError(f"--outputs {args.outputs}: no such folder")
     evidence = Evidence(args.outputs)
-    for name in (args.dataset,) if args.dataset else ("cifar10", "cifar100"):
+    for name in (args.dataset,) if args.dataset else PUBLISHED:
         print(as_text(TABLES[args.number], evidence, name, args.preset))
-    others = [name for name in DATASETS if name in evidence.datasets() - {"cifar10", "cifar100", args.dataset}]
+    others = [name for name in DATASETS if name in evidence.datasets() - {*PUBLISHED, args.dataset}]
     if others:
         print(f"Records of other data sets: --dataset {' or '.join(others)}")
 

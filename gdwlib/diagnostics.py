@@ -23,9 +23,8 @@ class WeightStatistics:
         self.wrong = self.given != self.true  # (N,)
         self.num_classes = len(split.classes)
         sizes = np.bincount(true, minlength=self.num_classes)
-        by_size = np.lexsort(
-            (-np.arange(self.num_classes), sizes)
-        )  # of equal classes the last first, as in a long tail
+        # by size; of classes of one size the last first, as in a long tail
+        by_size = np.lexsort((-np.arange(self.num_classes), sizes))
         self.smallest, self.second = (int(by_size[0]), int(by_size[1])) if config.imbalance < 1 else (None, None)
         self.counts = torch.zeros(6, 2, dtype=torch.int64, device=device)  # of weights: increased, in all
 

@@ -46,38 +46,45 @@ class Evidence:
         self.outputs = Path(outputs) if outputs is not None else project_folder("outputs")
         self._runs: dict[tuple, Runs] = {}
         for path in sorted(self.outputs.glob("runs/*/result.json")):
-            record = self._record(path.parent)
-            if record is None:
+            config = _config(path.with_name("config.json"))
+            if config is None or config.run_id != path.parent.name:
                 continue
-            config = vars(RunConfig(**record.config | {"device": "auto"}))  # with the fields it was written before
-            if (methods is None or config["method"] in methods) and (seeds is None or config["seed"] in seeds):
-                self._runs.setdefault(_key(config), {})[config["seed"]] = record
-
-    def _record(self, path: Path) -> RunRecord | None:
-        """None where the files are damaged, or of another version of the code."""
-        try:
-            config = RunConfig(**json.loads((path / "config.json").read_text())["config"] | {"device": "auto"})
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            return None
-        folder = RunFolder(self.outputs, config)
-        return folder.load()[0] if folder.path.name == path.name else None
+            if (methods is None or config.method in methods) and (seeds is None or config.seed in seeds):
+                record, _ = RunFolder(self.outputs, config).load()
+                if record is not None:
+                    self._runs.setdefault(_key(config), {})[config.seed] = record
 
     def runs(self, config: RunConfig) -> Runs:
         """The records that differ from a configuration in nothing but the seed, by seed."""
-        return dict(sorted(self._runs.get(_key(vars(config)), {}).items()))
+        return dict(sorted(self._runs.get(_key(config), {}).items()))
 
     def datasets(self) -> set[str]:
         """The data sets with records."""
         return {dict(key)["dataset"] for key in self._runs}
 
 
-def _key(config: dict) -> tuple:
-    return tuple(sorted((name, value) for name, value in config.items() if name not in ("seed", "device")))
+def _config(path: Path) -> RunConfig | None:
+    """None where the file is damaged, or of another version of the code."""
+    try:
+        return RunConfig(**json.loads(path.read_text())["config"] | {"device": "auto"})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _key(config: RunConfig) -> tuple:
+    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", "device")))
 
 
 def final_accuracy(record: RunRecord) -> float:
     """The mean test accuracy of the last five epochs, percent."""
     return record.result["final_accuracy"]
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a positive example's score exceeds a negative one's (ties count half)."""
+    return float(
+        stats.mannwhitneyu(scores[positive], scores[~positive]).statistic / (positive.sum() * (~positive).sum())
+    )
 
 
 def mean_interval(values: Iterable[float]) -> Interval | None:

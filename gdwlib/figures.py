@@ -14,7 +14,7 @@ from pandas.io.formats.style import Styler
 
 from gdwlib.plots import PALETTE, provenance
 from gdwlib.records import RunRecord
-from gdwlib.tables import TABLES, row_name
+from gdwlib.tables import PUBLISHED, TABLES, row_name
 from gdwlib.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 
 VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
@@ -48,7 +48,7 @@ def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
         axes.margins(y=0.06)
     grid[0, 0].set_yticks(range(len(rows)), [row_name(*row) for row in rows])
     grid[0, 0].invert_yaxis()
-    published = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
+    published = PUBLISHED[frame.attrs["published"]]
     ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
     handles = [
         plt.Line2D([], [], marker="D", ls="", mfc="none", mec="0.25", label=f"paper, {published}"),

@@ -9,6 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from gdwlib.evidence import auroc
 from gdwlib.records import RunRecord
 from gdwlib.tables import NAMES
 
@@ -85,13 +86,6 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(title=None, loc="lower right")
     return provenance(figure, records, "; thin lines: single seeds")
-
-
-def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive example's score exceeds a negative one's (ties count half)."""
-    ranks = pd.Series(scores).rank().to_numpy()
-    count = positive.sum()
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (~positive).sum()))
 
 
 def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:

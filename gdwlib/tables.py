@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from gdwlib.config import RunConfig, nearest
-from gdwlib.evidence import Evidence, Interval, Runs, final_accuracy, paired
+from gdwlib.evidence import Evidence, Interval, final_accuracy, paired
+from gdwlib.recipes import PRESETS
 
 # the library's methods under the names of the paper's tables, in the order there
 METHOD_OF = {
@@ -26,7 +27,7 @@ METHOD_OF = {
     "Gen-label": "gen_label",
     "GDW": "gdw",
 }
-PRESETS_BY_SIZE = ("paper", "small", "smoke")
+PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
 NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
 
 
@@ -119,7 +120,6 @@ def compare(
     *,
     methods: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
-    seeds: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none.
 
@@ -127,24 +127,16 @@ def compare(
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
     the paper's, for its own data sets; `best epoch`, for information; `over MWNet`, `over Base`: paired intervals
     (`Interval` or None); `paper over Base`.
-
-    Args:
-        seeds: only these; None for all there are.
     """
     table = TABLES[number]
-    published = dataset if dataset in ("cifar10", "cifar100") else "cifar10"
-
-    def records(config: RunConfig) -> Runs:
-        runs = evidence.runs(config)
-        return runs if seeds is None else {seed: record for seed, record in runs.items() if seed in seeds}
-
+    published = dataset if dataset in PUBLISHED else "cifar10"
     rows = {}
     for config in table_configs(number, dataset, preset, methods=methods, levels=levels, seeds=[0]):
         level = config.imbalance if number == 4 else config.noise_ratio
         own = config.recipe == "paper"  # the paper's row, not the authors'
         common = {"dataset": dataset, "preset": preset} | table.setting(level)
-        mwnet, base = (records(RunConfig(method=name, **common)) for name in ("mwnet", "base"))
-        runs = records(config)
+        mwnet, base = (evidence.runs(RunConfig(method=name, **common)) for name in ("mwnet", "base"))
+        runs = evidence.runs(config)
         finals = np.array([final_accuracy(record) for record in runs.values()])
         paper = paper_cell(number, published, level, config.method) if own else None
         paper_base = paper_cell(number, published, level, "base")
@@ -182,7 +174,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         return str(interval) + (f", {interval.p_text}" if interval.seeds > 1 else "")
 
     table, here = TABLES[frame.attrs["number"]], frame.attrs["published"] == frame.attrs["dataset"]
-    other = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}[frame.attrs["published"]]
+    other = PUBLISHED[frame.attrs["published"]]
     shown = pd.DataFrame(
         {
             "μ" if table.number == 4 else "noise": [
@@ -209,7 +201,7 @@ def row_name(method: str, recipe: str = "paper") -> str:
 
 def as_text(table: Table, evidence: Evidence, dataset: str, preset: str | None = None) -> str:
     """The whole table for a terminal or a pipe: nothing is cut. `preset`: by default the largest with records."""
-    frames = [compare(table.number, evidence, dataset, name) for name in ([preset] if preset else PRESETS_BY_SIZE)]
+    frames = [compare(table.number, evidence, dataset, name) for name in ([preset] if preset else reversed(PRESETS))]
     frame = next((frame for frame in frames if frame["seeds"].any()), frames[0])
     there = frame["seeds"].any()
     head = f"Table {table.number}. {table.title} (%): {dataset}"

@@ -44,7 +44,7 @@ class Invented(Evidence):
     def __init__(self, records):
         self._runs = {}
         for record in records:
-            self._runs.setdefault(_key(record.config), {})[record.config["seed"]] = record
+            self._runs.setdefault(_key(gdwlib.RunConfig(**record.config)), {})[record.config["seed"]] = record
 
 
 # -- the paper's numbers
@@ -282,7 +282,7 @@ def test_a_difference_of_nothing_is_no_lead():
 def test_gdw_and_mwnet_do_the_same_operations():
     gdw, mwnet = (step_operations(level) for level in ("class", "instance"))
     assert gdw <= mwnet < 1.001 * gdw and gdw > 1e9
-    assert special_case(1) == 0 and special_case(5) < 1e-14
+    assert special_case(1) < 1e-14 and special_case(5) < 1e-14
 
 
 # -- ours beside the paper's

@@ -25,8 +25,7 @@ SHARPNESS = 10.0  # K
 class GenLabel(Method):
     def __init__(self, model, optimizer, task, config):
         super().__init__(model, optimizer, task, config)
-        like = torch.zeros(0, task.num_classes, dtype=task.x_meta.dtype, device=task.labels.device)
-        self.label_logits = SHARPNESS * weighting.one_hot(task.labels, like)  # (N, C) s
+        self.label_logits = SHARPNESS * task.one_hot()  # (N, C) s
 
     def start_epoch(self, epoch: int) -> float:
         self.phase = 1 if epoch < round(self.config.gen_label_warm_up * self.config.epochs) else 2

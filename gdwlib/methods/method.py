@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from gdwlib import weighting
 from gdwlib._types import Float, Int, Tensor
 from gdwlib.learner import Learner
 
@@ -20,6 +21,10 @@ class Task(NamedTuple):
     y_meta: Int[Tensor, " M"]
     wrong_rate: float  # the expected share of wrong labels; only for methods that must be told
     new_network: Callable[[], nn.Module]  # one more of the run's kind, freshly initialised
+
+    def one_hot(self) -> Float[Tensor, "N C"]:
+        """The labels as given, in the images' dtype."""
+        return weighting.one_hot(self.labels, self.x_meta.new_zeros(0, self.num_classes))
 
 
 class Batch(NamedTuple):

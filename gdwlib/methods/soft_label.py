@@ -24,8 +24,7 @@ from gdwlib.methods.method import Batch, Method, Outcome
 class SoftLabel(Method):
     def __init__(self, model, optimizer, task, config):
         super().__init__(model, optimizer, task, config)
-        like = torch.zeros(0, task.num_classes, dtype=task.x_meta.dtype, device=task.labels.device)
-        self.hard = weighting.one_hot(task.labels, like)  # (N, C)
+        self.hard = task.one_hot()  # (N, C)
         self.smoothing = config.soft_label == "smoothing"
         self.learned = self.hard.new_zeros(len(self.hard), 1) if self.smoothing else self.hard.clone()  # α or ỹ
 
