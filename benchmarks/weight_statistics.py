@@ -15,7 +15,7 @@ import gdwlib
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng
 from gdwlib.diagnostics import WeightStatistics
-from gdwlib.training import Resident, _prepare, load_split
+from gdwlib.training import Resident, load_split, prepare
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
     config = gdwlib.RunConfig(dataset=args.dataset, preset=args.preset, noise="uniform", noise_ratio=0.6)
     split, device = load_split(config), config.torch_device()
     resident = Resident(config, split, device)
-    _, method = _prepare(config, split, resident)
+    _, method = prepare(config, split, resident)
     method.start_epoch(0)
     counting = WeightStatistics(config, split, device)
     generator = torch_rng(0, "augmentation", 0)

@@ -9,12 +9,15 @@ import time
 import typing
 from pathlib import Path
 
-from gdwlib.config import PRESETS, RunConfig, nearest, project_folder
+from gdwlib.config import DEVICES, PRECISIONS, PRESETS, RunConfig, nearest, project_folder
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
 from gdwlib.recipes import OPTIMIZERS, SCHEDULES
 from gdwlib.records import RecordError
+
+SECTIONS = ("steps", "loop", "growth")
+STEPS = (*METHODS, "gdw, save_memory", "gdw, double backward", "gdw, as published")
 
 
 class Parser(argparse.ArgumentParser):
@@ -65,6 +68,31 @@ def parser() -> Parser:
     table.add_argument("--dataset", choices=DATASETS, metavar="NAME", help="one data set (default: both CIFARs)")
     table.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: the largest that has records)")
 
+    bench = commands.add_parser("bench", parents=[folders], help="time, memory and operations of every method's step")
+    bench.add_argument(
+        "sections", nargs="*", choices=SECTIONS, default=["steps", "loop"], metavar="SECTION",
+        help="steps: plain SGD, every method, GDW by double backward; loop: an epoch's parts; growth: with classes, "
+        "batch and depth (default: steps loop)",
+    )  # fmt: skip
+    bench.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME", help="(default: every one)")
+    bench.add_argument("--rounds", type=int, default=10, help="(default: 10)")
+    bench.add_argument("--depth", type=int, default=32, help="6·blocks + 2 (default: 32, the paper's)")
+    bench.add_argument("--num-classes", type=int, default=10, help="(default: 10)")
+    bench.add_argument("--batch-size", type=int, default=100, help="train and meta (default: 100)")
+    bench.add_argument(
+        "--dataset",
+        choices=DATASETS,
+        default="fashion",
+        metavar="NAME",
+        help="of the loop; needs no download: fashion (default)",
+    )
+    bench.add_argument(
+        "--preset", choices=PRESETS, default="paper", metavar="NAME", help="of the loop (default: paper)"
+    )
+    bench.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: float32)")
+    bench.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
+    bench.add_argument("--threads", type=int, help="(default: PyTorch's)")
+
     data = commands.add_parser("data", parents=[folders], help="fetch and verify a data set")
     data.add_argument("name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))
     return top
@@ -108,6 +136,40 @@ def table(args: argparse.Namespace) -> None:
         print(f"Records of other data sets: --dataset {' or '.join(others)}")
 
 
+def bench(args: argparse.Namespace) -> None:
+    import torch
+
+    from gdwlib import bench as measure
+
+    for name in ("rounds", "num_classes", "batch_size", "threads"):
+        value = getattr(args, name)
+        if value is not None and value < (2 if name in ("num_classes", "batch_size") else 1):
+            raise ValueError(f"--{name.replace('_', '-')}: too small, {value}")
+    if args.depth < 8 or args.depth % 6 != 2:
+        raise ValueError(f"--depth: must be 6·blocks + 2, as 8, 20, 32 or 56; not {args.depth}")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    loop = RunConfig(dataset=args.dataset, preset=args.preset, precision=args.precision, device=args.device)
+    device = loop.torch_device().type
+    setting = measure.Setting(args.depth, args.num_classes, args.batch_size, 32, args.precision, device)
+    path = measure.result_path(args.outputs or project_folder("outputs"), setting)
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    names = args.steps or list(STEPS)
+    for section in args.sections:
+        if section == "steps":
+            rows = measure.measure_steps(setting, names, args.rounds, say)
+        elif section == "growth":
+            rows = measure.measure_growth(setting, args.rounds, say)
+        else:
+            rows = measure.measure_loop(loop, args.data, 20, say)
+        measure.keep(path, section, rows, setting)
+        print(measure.as_text(section, rows))
+    print(path)
+
+
 def data(args: argparse.Namespace) -> None:
     folder = args.data or project_folder("data")
     for train in (True, False):
@@ -118,7 +180,7 @@ def data(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        {"run": run, "table": table, "data": data}[args.command](args)
+        {"run": run, "table": table, "data": data, "bench": bench}[args.command](args)
     except (DataError, RecordError, ValueError, FloatingPointError) as error:
         print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -42,44 +42,75 @@ def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[T
     return out, moved
 
 
-class Forward(NamedTuple):
-    """One forward pass, kept so that it can be pulled back, and pushed forward, as often as needed."""
+class Activations(NamedTuple):
+    """What a forward pass leaves for going through it again."""
 
-    logits: Float[Tensor, "n C"]
-    buffers: State  # as the pass left them
-    pullback: Callable[[Tensor], tuple[State]]  # c (n, C) ↦ (Jᵀc,), without a graph of its own
-    random: RandomState  # that it started from
-    outputs: list[Tensor]  # of its affine layers
+    pullback: Callable[..., tuple[State]]
+    outputs: list[Tensor]  # of the layers whose tangents can be had without them being run again
     intact: list[bool]  # which of them no later operation has overwritten
 
 
+class Forward:
+    """One forward pass over a train batch, to be pulled back, and pushed forward, as often as needed."""
+
+    logits: Float[Tensor, "n C"]
+    buffers: State  # as the pass left them
+    random: RandomState  # that it started from
+
+    def __init__(self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True):
+        self.keep, self.random = keep, random_state(x)
+        self._inputs = model, params, buffers, x
+        self.logits, self.buffers = self._run()
+
+    def _run(self) -> tuple[Tensor, State]:
+        model, params, buffers, x = self._inputs
+        recording = Recording()
+
+        def run(params: State):
+            with recording:
+                logits, moved = apply(model, params, buffers, x)
+            return logits, (moved, recording.outputs)
+
+        logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
+        self._activations = Activations(torch.no_grad()(pullback), outputs, recording.intact)
+        return logits, moved
+
+    @property
+    def activations(self) -> Activations:
+        if self._activations is None:
+            with replayed(self.random, self._inputs[-1]):  # dropout draws the same masks
+                self._run()
+        return self._activations
+
+    def rest(self) -> None:
+        """Give the activations' memory back until they are needed again, unless they were to be kept."""
+        if not self.keep:
+            self._activations = None
+
+    def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[State]:
+        """(Jᵀc,), without a graph of its own. last=True: give each activation's memory back on the way."""
+        return self.activations.pullback(c, retain_graph=not last)
+
+
 @torch.no_grad()
-def forward(model: nn.Module, params: State, buffers: State, x: Tensor) -> Forward:
-    """Run the model on a batch, in whatever mode it is in."""
-
-    recording = Recording()
-
-    def run(params: State):
-        with recording:
-            logits, moved = apply(model, params, buffers, x)
-        return logits, (moved, recording.outputs)
-
-    random = random_state(x)
-    logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
-    return Forward(logits, moved, torch.no_grad()(pullback), random, outputs, recording.intact)
+def forward(model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True) -> Forward:
+    """Run the model on a batch, in whatever mode it is in. keep=False: hold its activations only while they are
+    used, for the price of a second pass when they are used again."""
+    return Forward(model, params, buffers, x, keep)
 
 
 @torch.no_grad()
 def meta_gradient(
     model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
-) -> tuple[State, Float[Tensor, ""]]:
-    """v = ∇L_meta and L_meta (Eq. 8): mean cross entropy of the meta batch at `params`."""
+) -> tuple[State, Float[Tensor, " m"]]:
+    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8); and these."""
 
-    def loss(params: State) -> Tensor:
-        return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta).mean()
+    def losses(params: State) -> Tensor:
+        return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta)
 
-    value, pullback = vjp(loss, params)  # not torch.func.grad, which builds a graph of the gradient as well
-    return pullback(torch.ones_like(value))[0], value
+    values, pullback = vjp(losses, params)  # not torch.func.grad, which builds a graph of the gradient as well
+    mean = torch.full_like(values, 1 / len(x_meta))
+    return pullback(mean, retain_graph=False)[0], values  # freed on the way back: the peak of a plain step's
 
 
 def tangent(
@@ -87,8 +118,10 @@ def tangent(
 ) -> Float[Tensor, "n C"]:
     """J·direction: how the logits of the pass `done` move when the parameters move along `direction`."""
 
+    _, outputs, intact = done.activations
+
     def run(params: State) -> Tensor:
-        with Reusing(done.outputs, done.intact):
+        with Reusing(outputs, intact):
             return apply(model, params, buffers, x)[0]
 
     with replayed(done.random, x):  # dropout draws the same masks
@@ -103,13 +136,13 @@ def look_ahead(
     model: nn.Module,
     params: State,
     buffers: State,
-    lrs: dict[str, float],
+    lrs: dict[str, float | Tensor],
     c: Float[Tensor, "n C"] | None,
     x: Tensor,
     x_meta: Tensor,
     y_meta: Int[Tensor, " m"],
     done: Forward,
-) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
+) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
     """How the meta loss after one virtual SGD step answers to the logit gradient that makes the step.
 
     Args:
@@ -118,16 +151,17 @@ def look_ahead(
         done: the forward pass over the train batch x.
 
     Returns:
-        ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and L_meta(θ̂), shape ().
+        ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and the meta examples' losses at θ̂, shape (m,).
     """
     n = len(x)
     theta_hat = params
     if c is not None:
         (gradient,) = done.pullback(c / n)
-        theta_hat = {name: param - lrs[name] * gradient[name] for name, param in params.items()}  # Eq. 9
-    v, meta_loss = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
+        theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
+    done.rest()
+    v, meta_losses = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
     d_v = {name: lrs[name] * v[name] for name in v}
-    return -tangent(model, params, buffers, x, d_v, done) / n, meta_loss
+    return -tangent(model, params, buffers, x, d_v, done) / n, meta_losses
 
 
 def random_state(x: Tensor) -> RandomState:

@@ -1,11 +1,11 @@
 """A cheaper forward-mode product: the tangent pass reuses what the forward pass has computed.
 
 PyTorch's forward mode recomputes the network's outputs beside their tangents. Convolutions and linear layers are
-nearly all of that arithmetic, and their outputs are known already: `Recording` keeps them during the forward pass
-and `Reusing` hands them back, in the order of the calls, with the tangent the product rule gives. Batch norm's
-tangent is a dozen elementwise passes when PyTorch derives it and three fused ones here. Every other operation, and a
-layer whose output a later one overwrites in place, takes PyTorch's own rule. The numbers are the same up to the order
-of sums.
+nearly all of that arithmetic, and their outputs are known already, as are those of ReLUs: `Recording` keeps them
+during the forward pass and `Reusing` hands them back, in the order of the calls, with the tangent the product rule
+gives. They cost no memory, since the backward pass holds them anyway. Batch norm's tangent is a dozen elementwise
+passes when PyTorch derives it and three fused ones here. Every other operation, and a layer whose output a later one
+overwrites in place, takes PyTorch's own rule. The numbers are the same up to the order of sums.
 """
 
 import torch
@@ -16,10 +16,12 @@ from torch.overrides import TorchFunctionMode
 from gdwlib._types import Tensor
 
 AFFINE = {F.conv1d, F.conv2d, F.conv3d, F.linear}  # f(x, w, b): linear in x and, jointly, in (w, b)
+RELU = {F.relu, torch.relu}
+REUSED = AFFINE | RELU
 
 
 class Recording(TorchFunctionMode):
-    """Keep the outputs of the affine layers called within, and whether they are still what they were at the end."""
+    """Keep what the affine layers and ReLUs called within return, and whether it is still what it was at the end."""
 
     def __init__(self):
         super().__init__()
@@ -29,7 +31,7 @@ class Recording(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if func in AFFINE:
+        if func in REUSED:
             self.outputs.append(out)
             self._versions.append(out._version)
         return out
@@ -48,10 +50,10 @@ class Reusing(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        if func in AFFINE:
+        if func in REUSED:
             out, intact = next(self.outputs)
             if intact:
-                return affine(func, out, *args, **kwargs)
+                return (affine if func in AFFINE else relu)(func, out, *args, **kwargs)
         elif func is F.batch_norm:
             return batch_norm(*args, **kwargs)
         return func(*args, **kwargs)
@@ -66,11 +68,19 @@ def affine(func, out: Tensor, input: Tensor, weight: Tensor, bias: Tensor | None
         tangent = func(dx, weight, None, *rest, **options)
     if dw is not None:
         along_weight = func(x, dw, db, *rest, **options)
-        tangent = along_weight if tangent is None else tangent + along_weight
+        tangent = along_weight if tangent is None else tangent.add_(along_weight)
     elif db is not None:
         along_bias = db.view(-1, *[1] * (weight.dim() - 2))  # a convolution's channels stand before its positions
         tangent = along_bias.expand_as(out) if tangent is None else tangent + along_bias
     return out if tangent is None else make_dual(out, tangent)
+
+
+def relu(func, out: Tensor, input: Tensor, inplace: bool = False) -> Tensor:
+    """x′ where the known output is above 0."""
+    dx = unpack_dual(input).tangent
+    if inplace:  # who calls it so may go on with the input
+        return func(input, inplace)
+    return out if dx is None else make_dual(out, torch.ops.aten.threshold_backward(dx, out, 0))
 
 
 def batch_norm(
@@ -95,5 +105,5 @@ def batch_norm(
     if d_weight is not None or d_bias is not None:
         zero = torch.zeros_like(mean)
         scale = zero if d_weight is None else d_weight
-        tangent = tangent + F.batch_norm(x, mean, inv_std**-2 - eps, scale, zero if d_bias is None else d_bias, eps=eps)
+        tangent.add_(F.batch_norm(x, mean, inv_std**-2 - eps, scale, zero if d_bias is None else d_bias, eps=eps))
     return make_dual(out, tangent)

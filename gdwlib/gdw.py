@@ -69,6 +69,7 @@ class GDW:
             imbalance).
         meta_every: make the meta step every so many steps and use the weighting network as it is in between.
         max_grad_norm: clip the model's gradient to this ℓ₂ norm.
+        save_memory: hold one batch's activations at a time instead of two, for one more forward pass a step.
 
     Raises:
         ValueError: an argument out of range, named.
@@ -89,6 +90,7 @@ class GDW:
         normalise: bool = False,
         meta_every: int = 1,
         max_grad_norm: float | None = None,
+        save_memory: bool = False,
     ):
         if level not in ("class", "instance"):
             raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
@@ -109,7 +111,7 @@ class GDW:
         if weight_optimizer is not None and weight_net is None:
             raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
         self.model, self.optimizer = model, optimizer
-        self.learner = Learner(model, optimizer, num_classes, max_grad_norm)
+        self.learner = Learner(model, optimizer, num_classes, max_grad_norm, save_memory)
         self.weight_net = weight_net or default_weight_net(model)
         self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
         bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")

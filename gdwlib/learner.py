@@ -24,6 +24,10 @@ class Learner:
         optimizer: over (some of) its parameters.
         num_classes: C.
         max_grad_norm: clip the gradient to this ℓ₂ norm.
+        save_memory: give the train batch's activations up during the meta pass and make them again after it.
+
+    Attributes:
+        engine: where the passes are made: the functions of `bilevel`, or a replica's (see `replicas`).
 
     Raises:
         ValueError: the optimizer owns none of the model's parameters.
@@ -35,8 +39,10 @@ class Learner:
         optimizer: torch.optim.Optimizer,
         num_classes: int,
         max_grad_norm: float | None = None,
+        save_memory: bool = False,
     ):
-        self.model, self.optimizer, self.num_classes, self.max_grad_norm = model, optimizer, num_classes, max_grad_norm
+        self.model, self.optimizer, self.num_classes = model, optimizer, num_classes
+        self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, bilevel
         bilevel.trained(model, optimizer)  # raises
         self._pending: dict[str, tuple[Tensor, Exception]] = {}
 
@@ -51,7 +57,7 @@ class Learner:
         params, lrs = bilevel.trained(self.model.train(), self.optimizer)
         buffers = dict(self.model.named_buffers())
         with _named("x", x):
-            done = bilevel.forward(self.model, params, buffers, x)
+            done = self.engine.forward(self.model, params, buffers, x, keep=not self.save_memory)
         if done.logits.shape != (len(x), self.num_classes):
             want, got = (len(x), self.num_classes), tuple(done.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
@@ -135,18 +141,19 @@ class Pass:
         """
         lrs = self.lrs if lr is None else dict.fromkeys(self.lrs, lr)
         with _named("x_meta", x_meta):
-            response, meta_loss = bilevel.look_ahead(
+            response, meta_losses = self.learner.engine.look_ahead(
                 self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.done
             )
+            meta_loss = meta_losses.mean()
         self.learner._require_finite("x_meta", meta_loss)
         return response, meta_loss
 
     @torch.no_grad()
     def descend(self, c: Float[Tensor, "n C"]) -> None:
         """The optimizer's step along Jᵀc: c is the gradient of the batch's loss with respect to the logits, an
-        average's 1/n included. The running statistics become what this pass left."""
+        average's 1/n included. The running statistics become what this pass left, and the pass is used up."""
         learner = self.learner
-        (gradient,) = self.done.pullback(c)
+        (gradient,) = self.done.pullback(c, last=True)
         bilevel.descend(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
         bilevel.put(self.buffers, self.done.buffers)
 

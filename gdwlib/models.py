@@ -15,6 +15,8 @@ from gdwlib._types import Float, Tensor
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions with batch norm, and a parameter-free shortcut (option A of He et al. 2016)."""
 
+    replicas = 1  # networks side by side in the channels; see gdwlib.replicas
+
     def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
@@ -27,7 +29,9 @@ class BasicBlock(nn.Module):
         if self.stride == 1 and self.new_channels == 0:
             return x
         before = self.new_channels // 2
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, before, self.new_channels - before))
+        padding = (0, 0, 0, 0, before, self.new_channels - before)
+        own = x[:, :, :: self.stride, :: self.stride].chunk(self.replicas, 1)
+        return torch.cat([F.pad(channels, padding) for channels in own], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))  # (n, channels, H/stride, W/stride)

@@ -1,5 +1,8 @@
 """run(config): train, evaluate once an epoch, checkpoint, resume, and leave a record."""
 
+import contextlib
+import ctypes
+import dataclasses
 import math
 import os
 import platform
@@ -14,6 +17,7 @@ import torchvision
 from torch import nn
 
 import gdwlib
+from gdwlib import bilevel
 from gdwlib.config import ALGORITHM_VERSION, PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
@@ -23,16 +27,23 @@ from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import MODELS
 from gdwlib.progress import Progress
 from gdwlib.records import RecordError, RunFolder, RunRecord
+from gdwlib.replicas import train_together
 
 
 def run(
-    config: RunConfig, *, outputs: Path | str | None = None, data: Path | str | None = None, progress: bool = True
+    config: RunConfig,
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
+    progress: bool = True,
+    engine=bilevel,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
 
     Args:
         outputs, data: folders; default outputs/ and data/ of the project.
         progress: show a bar in a terminal, lines elsewhere, on standard error.
+        engine: where the networks' passes are made; see `Learner`.
 
     Raises:
         DataError: a data file is missing or damaged.
@@ -54,12 +65,46 @@ def run(
             folder.discard()
         split = load_split(config, data)
         device = config.torch_device()
+        if device.type == "cpu":
+            keep_freed_memory()
         with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
-            _train(config, split, folder, shown)
+            _train(config, split, folder, shown, engine)
     record, wrong = folder.load()
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
     return record
+
+
+def run_replicas(
+    config: RunConfig,
+    replicas: int,
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
+    progress: bool = True,
+) -> list[RunRecord]:
+    """`run` for the seeds config.seed, config.seed + 1, …, trained together: see `gdwlib.replicas`.
+
+    Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
+    together, and its environment says how many there were. Finished runs are loaded, interrupted ones go on.
+
+    Raises:
+        What `run` raises, for the first run that failed, when the others are done.
+    """
+    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
+        raise ValueError(f"replicas: must be an integer, at least 1, not {replicas!r}")
+    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(replicas)]
+    where = {"outputs": outputs, "data": data}
+
+    def job(own: RunConfig) -> Callable:
+        return lambda engine: run(own, **where, progress=progress and own is missing[0], engine=engine)
+
+    folder = Path(outputs) if outputs is not None else project_folder("outputs")
+    missing = [own for own in configs if RunFolder(folder, own).load()[0] is None]
+    for error in train_together([job(own) for own in missing]) if len(missing) > 1 else ():
+        if error is not None:
+            raise error
+    return [run(own, **where, progress=progress) for own in configs]
 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
@@ -119,7 +164,7 @@ class Resident:
         return 100 * int(right) / len(self.test)
 
 
-def _prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
+def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
     """A freshly initialised network and the method that trains it."""
     torch.manual_seed(torch_seed(config.seed, "initial weights"))
     num_classes = len(split.classes)
@@ -139,10 +184,10 @@ def _prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mo
     return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
 
-def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) -> None:
+def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, engine) -> None:
     device = config.torch_device()
     resident = Resident(config, split, device)
-    model, method = _prepare(config, split, resident)
+    model, method = prepare(config, split, resident)
     count = len(split.given)
     target_weights = torch.full((count,), torch.nan, device=device, dtype=resident.mean.dtype)  # (N,) last ω_t
     metrics: list[dict] = []
@@ -155,10 +200,13 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress) 
             shown.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
         except (KeyError, RuntimeError, ValueError, TypeError) as error:  # as after an edit of the method
             wrong = f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
-            model, method = _prepare(config, split, resident)
+            model, method = prepare(config, split, resident)
     if wrong:
         shown.say(f"{wrong}; starting again from the first epoch", always=True)
-    folder.write_json("config.json", {"config": vars(config), "environment": environment(device)})
+    for learner in method.learners:
+        learner.engine = engine
+    together = getattr(engine, "together", 1)
+    folder.write_json("config.json", {"config": vars(config), "environment": environment(device, together)})
 
     statistics = WeightStatistics(config, split, device)
     with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
@@ -231,7 +279,17 @@ def _epoch(
     return float(torch.stack(train_losses).sum()) / len(resident.train), meta_loss
 
 
-def environment(device: torch.device) -> dict:
+def keep_freed_memory() -> None:
+    """Have glibc keep what tensors free for the next ones, instead of giving it back and asking for zeroed pages again
+    at every step; it took a tenth of a small network's step. Elsewhere: nothing."""
+    trim_threshold, mmap_threshold = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt(mmap_threshold, 32 * 2**20)
+        mallopt(trim_threshold, 2**31 - 1)
+
+
+def environment(device: torch.device, replicas: int = 1) -> dict:
     """What the numbers depend on beside the configuration."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -252,4 +310,5 @@ def environment(device: torch.device) -> dict:
         else f"{device.type} ({platform.machine()})",
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
+        "replicas": replicas,  # runs that this one was trained together with, itself included
     }

@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from reference import SecondOrderGDW
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import gdwlib
 from gdwlib import bilevel, weighting
 from gdwlib.models import CifarResNet, WeightNet
+from gdwlib.second_order import SecondOrderGDW
 
 
 class SmallNet(nn.Module):
@@ -274,9 +274,9 @@ def test_the_engine_vmaps_over_replicas(float64):
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
-        response, meta_loss = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
+        response, meta_losses = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
         w = weighting.zero_mean(weighting.update(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
-        return w, meta_loss, done.pullback(w * d1)[0], done.buffers
+        return w, meta_losses, done.pullback(w * d1)[0], done.buffers
 
     replicas = [CifarResNet(5, blocks=1).train() for _ in range(2)]
     model = replicas[0]

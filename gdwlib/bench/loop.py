@@ -1,0 +1,55 @@
+"""The loop around the step: where an epoch's time goes."""
+
+import statistics
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from gdwlib.bench.setting import Setting, timed
+from gdwlib.config import RunConfig
+from gdwlib.data.batches import epoch_indices
+from gdwlib.data.randomness import torch_rng
+from gdwlib.diagnostics import WeightStatistics
+from gdwlib.records import RunFolder
+from gdwlib.training import Resident, load_split, prepare
+
+
+def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable[[str], None]) -> dict:
+    """Where a run's time goes: seconds of each part of an epoch, from some steps and one of everything else, and the
+    step's share in percent."""
+    split, device = load_split(config, data), config.torch_device()
+    setting = Setting(device=device.type)
+    resident = Resident(config, split, device)
+    model, method = prepare(config, split, resident)
+    method.start_epoch(0)
+    seeing = WeightStatistics(config, split, device)
+    taken: dict[str, list[float]] = {name: [] for name in ("batch", "step", "statistics")}
+    indices = list(epoch_indices(len(resident.train), len(resident.meta), config.batch_size, 0, 0, device))
+    generator = torch_rng(0, "augmentation", 0)
+
+    def part(name: str, work: Callable):
+        result = []
+        taken.setdefault(name, []).append(timed(setting, lambda: result.append(work())))
+        return result[0]
+
+    for done, (index, meta_index) in enumerate(indices[:steps]):
+        batch = part("batch", lambda at=index, meta_at=meta_index: resident.batch(at, meta_at, generator))
+        outcome = part("step", lambda batch=batch: method.step(batch))
+        part("statistics", lambda outcome=outcome, at=index: seeing.see(outcome, at))
+        if done % 10 == 0:
+            say(f"loop of {config.dataset} {config.preset}: step {done + 1} of {min(steps, len(indices))}")
+    seconds = {name: statistics.median(times) * len(indices) for name, times in taken.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        files = RunFolder(Path(folder), config)
+        weights = torch.zeros(len(split.given), device=device)
+        part("evaluation", lambda: resident.test_accuracy(model))
+        line = part("record", lambda: seeing.read(weights))
+        state = {"method": method.state_dict(), "metrics": [line], "target_weights": weights}
+        part("checkpoint", lambda: files.save_checkpoint(state))
+        part("record", lambda: files.write_metrics([line]))
+    seconds |= {name: sum(taken[name]) for name in ("evaluation", "checkpoint", "record")}
+    total = sum(seconds.values())
+    return {"dataset": config.dataset, "preset": config.preset, "method": config.method, "model": config.model,
+            "steps": len(indices), "seconds": seconds, "step_percent": 100 * seconds["step"] / total}  # fmt: skip

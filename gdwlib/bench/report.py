@@ -1,0 +1,89 @@
+"""The result file and its tables."""
+
+import json
+from pathlib import Path
+
+import torch
+
+from gdwlib.bench.setting import Setting
+from gdwlib.records import write_file
+from gdwlib.training import environment
+
+
+def result_path(outputs: Path, setting: Setting) -> Path:
+    """outputs/bench/torch2.15.0-cpu2-float32.json: on a CPU with the number of threads, else with the card's name."""
+    device = f"cpu{torch.get_num_threads()}"
+    if setting.device.startswith("cuda"):
+        device = torch.cuda.get_device_name().lower().replace(" ", "-")
+    return outputs / "bench" / f"torch{torch.__version__.split('+')[0]}-{device}-{setting.precision}.json"
+
+
+def keep(path: Path, section: str, rows: list[dict] | dict, setting: Setting) -> None:
+    """Put a section's measurements in the file, in the place of an older one's."""
+    content = json.loads(path.read_text()) if path.exists() else {}
+    content[section] = {"environment": environment(torch.device(setting.device)), "rows": rows}
+    write_file(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+COLUMNS = {  # section → each column's key and format
+    "steps": (
+        ("step", ""),
+        ("seconds", ".3f"),
+        ("images_per_second", ".0f"),
+        ("time_ratio", ".2f"),
+        ("time_of_second_order_ratio", ".2f"),
+        ("peak_mib", ".0f"),
+        ("peak_mib_ratio", ".2f"),
+        ("operations_ratio", ".2f"),
+    ),
+    "growth": (
+        ("depth", ""),
+        ("num_classes", ""),
+        ("batch_size", ""),
+        ("step", ""),
+        ("seconds", ".3f"),
+        ("time_ratio", ".2f"),
+        ("peak_mib_ratio", ".2f"),
+        ("operations_ratio", ".2f"),
+    ),
+    "replicas": (
+        ("replicas", ""),
+        ("depth", ""),
+        ("size", ""),
+        ("batch_size", ""),
+        ("threads", ""),
+        ("way", ""),
+        ("seconds", ".3f"),
+        ("time_ratio", ".2f"),
+    ),
+}
+HEADS = {
+    "seconds": "seconds",
+    "images_per_second": "images/s",
+    "time_ratio": "× first",
+    "time_of_second_order_ratio": "× double backward",
+    "peak_mib": "peak MiB",
+    "peak_mib_ratio": "× first",
+    "operations_ratio": "operations × first",
+    "num_classes": "C",
+    "batch_size": "n",
+}
+
+
+def as_text(section: str, rows: list[dict] | dict) -> str:
+    """A section as a table."""
+    if section == "loop":
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in rows["seconds"].items())
+        return (f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, {rows['model']}, {rows['steps']} "
+                f"steps), seconds: {parts}; the step is {rows['step_percent']:.1f}% of it")  # fmt: skip
+    columns = COLUMNS[section]
+    table = [[HEADS.get(name, name) for name, _ in columns]]
+    table += [[format(row[name], kind) if name in row else "" for name, kind in columns] for row in rows]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if kind == "" else word.rjust(width)
+            for word, width, (_, kind) in zip(line, widths, columns, strict=True)
+        ).rstrip()
+        for line in table
+    )
