@@ -18,6 +18,8 @@ _HOME = {
     "ALGORITHM_VERSION": "gdwlib.config",
     "check_parameters": "gdwlib.config",
     "run": "gdwlib.training",
+    "run_replicas": "gdwlib.training",
+    "OutOfTime": "gdwlib.training",
     "load_split": "gdwlib.training",
     "anatomy": "gdwlib.one_image",
     "RunRecord": "gdwlib.records",

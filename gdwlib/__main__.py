@@ -63,6 +63,23 @@ def parser() -> Parser:
         text = f"{meaning}{shown}".strip().replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
+    run.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds SEED..SEED+K-1 together "
+                     "as one network in groups (default: 1)")  # fmt: skip
+
+    sweep = commands.add_parser("sweep", parents=[folders], help="train what is missing of the paper's tables")
+    sweep.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
+    sweep.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
+    sweep.add_argument("--datasets", nargs="+", choices=DATASETS, default=["cifar10", "cifar100"], metavar="NAME",
+                       help="(default: cifar10 cifar100)")  # fmt: skip
+    sweep.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
+    )
+    sweep.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0..N-1 (default: 5)")
+    sweep.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: a CPU's cores; 1 on a GPU)")
+    sweep.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
+    sweep.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
+    sweep.add_argument("--list", action="store_true", help="say what is missing and train nothing")
+
     table = commands.add_parser("table", parents=[folders], help="one of the paper's tables, ours beside it")
     table.add_argument("number", type=int, choices=(2, 3, 4, 5), metavar="N", help="2 to 5")
     table.add_argument("--dataset", choices=DATASETS, metavar="NAME", help="one data set (default: both CIFARs)")
@@ -99,21 +116,55 @@ def parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> None:
-    from gdwlib.training import run as train
+    from gdwlib.training import run_replicas
 
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
     outputs = args.outputs or project_folder("outputs")
+    if args.replicas < 1:
+        raise ValueError(f"--replicas: must be at least 1, not {args.replicas}")
+    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
     before = time.time()
-    record = train(config, outputs=outputs, data=args.data)
+    for record in run_replicas(configs, outputs=outputs, data=args.data):
+        say_of(record, before)
+
+
+def say_of(record, before: float) -> None:
+    """A finished run, in three lines at most."""
     if (record.path / "result.json").stat().st_mtime < before:
         print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
     print(
         f"{record.path}\n"
-        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, config.epochs)} epochs), "
+        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, record.config['epochs'])} epochs), "
         f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
         f"{record.result['seconds']:.0f} s"
     )
+
+
+def sweep(args: argparse.Namespace) -> None:
+    from gdwlib import sweep as sweeps
+    from gdwlib.machine import cores
+
+    for name in ("seeds", "replicas", "jobs"):
+        if getattr(args, name) is not None and getattr(args, name) < 1:
+            raise ValueError(f"--{name}: must be at least 1, not {getattr(args, name)}")
+    until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
+    outputs = args.outputs or project_folder("outputs")
+    runs = [
+        dataclasses.replace(config, device=args.device)
+        for config in sweeps.campaign(args.preset, args.datasets, args.methods, range(args.seeds))
+    ]
+    left = sweeps.missing(runs, outputs)
+    print(f"{len(runs)} runs, {len(left)} missing", file=sys.stderr)
+    if args.list:
+        print("\n".join(config.run_id for config in left))
+        return
+    jobs = args.jobs or (cores() if left and left[0].torch_device().type == "cpu" else 1)
+    going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, jobs=jobs, replicas=args.replicas)
+    counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
+    print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
+    if counts["failed"]:
+        raise RecordError(f"{counts['failed']} runs failed, see above; the same command tries them again")
 
 
 def table(args: argparse.Namespace) -> None:
@@ -180,7 +231,7 @@ def data(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        {"run": run, "table": table, "data": data, "bench": bench}[args.command](args)
+        {"run": run, "sweep": sweep, "table": table, "data": data, "bench": bench}[args.command](args)
     except (DataError, RecordError, ValueError, FloatingPointError) as error:
         print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import math
@@ -95,6 +96,9 @@ class RunConfig:
         config = super().__new__(cls)
         object.__setattr__(config, "_given", set(fields))
         return config
+
+    def __reduce__(self):  # as when it is sent to another process
+        return functools.partial(type(self), **vars(self)), ()
 
     def __post_init__(self):
         from gdwlib.methods import METHODS  # the methods know their configuration

@@ -1,33 +1,31 @@
 """run(config): train, evaluate once an epoch, checkpoint, resume, and leave a record."""
 
-import contextlib
-import ctypes
 import dataclasses
 import math
-import os
-import platform
-import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
 
-import gdwlib
 from gdwlib import bilevel
-from gdwlib.config import ALGORITHM_VERSION, PRECISIONS, RunConfig, project_folder
+from gdwlib.config import PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.diagnostics import WeightStatistics
+from gdwlib.machine import environment, keep_freed_memory
 from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import MODELS
 from gdwlib.progress import Progress
 from gdwlib.records import RecordError, RunFolder, RunRecord
 from gdwlib.replicas import train_together
+
+
+class OutOfTime(RuntimeError):
+    """A run has stopped at the time it was given; what it finished is kept, and the same call goes on from there."""
 
 
 def run(
@@ -36,6 +34,7 @@ def run(
     outputs: Path | str | None = None,
     data: Path | str | None = None,
     progress: bool = True,
+    until: float | None = None,
     engine=bilevel,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
@@ -43,12 +42,14 @@ def run(
     Args:
         outputs, data: folders; default outputs/ and data/ of the project.
         progress: show a bar in a terminal, lines elsewhere, on standard error.
+        until: stop by then (as of `time.time`), before an epoch that would take longer.
         engine: where the networks' passes are made; see `Learner`.
 
     Raises:
         DataError: a data file is missing or damaged.
         RecordError: the record cannot be written, or another process is training this very run.
         FloatingPointError: training has diverged; what was finished is kept.
+        OutOfTime: it could not be finished in time; what was finished is kept.
     """
     folder = RunFolder(Path(outputs) if outputs is not None else project_folder("outputs"), config)
     record, _ = folder.load()
@@ -68,7 +69,7 @@ def run(
         if device.type == "cpu":
             keep_freed_memory()
         with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
-            _train(config, split, folder, shown, engine)
+            _train(config, split, folder, shown, until, engine)
     record, wrong = folder.load()
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
@@ -76,35 +77,36 @@ def run(
 
 
 def run_replicas(
-    config: RunConfig,
-    replicas: int,
+    configs: Sequence[RunConfig],
     *,
     outputs: Path | str | None = None,
     data: Path | str | None = None,
     progress: bool = True,
+    until: float | None = None,
 ) -> list[RunRecord]:
-    """`run` for the seeds config.seed, config.seed + 1, …, trained together: see `gdwlib.replicas`.
+    """`run` for configurations that differ only in their seed, trained together: see `gdwlib.replicas`.
 
     Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
     together, and its environment says how many there were. Finished runs are loaded, interrupted ones go on.
 
     Raises:
+        ValueError: they differ in more than the seed.
         What `run` raises, for the first run that failed, when the others are done.
     """
-    if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 1:
-        raise ValueError(f"replicas: must be an integer, at least 1, not {replicas!r}")
-    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(replicas)]
-    where = {"outputs": outputs, "data": data}
-
-    def job(own: RunConfig) -> Callable:
-        return lambda engine: run(own, **where, progress=progress and own is missing[0], engine=engine)
-
+    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
+        raise ValueError("replicas: must be of different seeds, and differ in nothing else")
+    where = {"outputs": outputs, "data": data, "until": until}
     folder = Path(outputs) if outputs is not None else project_folder("outputs")
-    missing = [own for own in configs if RunFolder(folder, own).load()[0] is None]
-    for error in train_together([job(own) for own in missing]) if len(missing) > 1 else ():
-        if error is not None:
-            raise error
-    return [run(own, **where, progress=progress) for own in configs]
+    missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
+
+    def job(config: RunConfig) -> Callable:
+        return lambda engine: run(config, **where, progress=progress and config is missing[0], engine=engine)
+
+    if len(missing) > 1:
+        for error in train_together([job(config) for config in missing]):
+            if error is not None:
+                raise error
+    return [run(config, **where, progress=progress) for config in configs]
 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
@@ -184,7 +186,7 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
     return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
 
-def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, engine) -> None:
+def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, until: float | None, engine) -> None:
     device = config.torch_device()
     resident = Resident(config, split, device)
     model, method = prepare(config, split, resident)
@@ -212,8 +214,10 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
     with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
         for epoch in range(len(metrics), config.total_epochs):
             start = time.perf_counter()
+            if until is not None and metrics and time.time() + metrics[-1]["seconds"] > until:
+                raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
-            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, statistics, bar)
+            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, statistics, bar, until)
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
@@ -255,6 +259,7 @@ def _epoch(
     target_weights: torch.Tensor,
     statistics: WeightStatistics,
     bar: Progress,
+    until: float | None,
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
@@ -266,6 +271,8 @@ def _epoch(
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
     for index, meta_index in indices:
+        if until is not None and time.time() > until:
+            raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, which is not kept")
         outcome = method.step(resident.batch(index, meta_index, generator))
         train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:
@@ -277,38 +284,3 @@ def _epoch(
     method.check()
     meta_loss = float(torch.stack(meta_losses).mean()) if meta_losses else None
     return float(torch.stack(train_losses).sum()) / len(resident.train), meta_loss
-
-
-def keep_freed_memory() -> None:
-    """Have glibc keep what tensors free for the next ones, instead of giving it back and asking for zeroed pages again
-    at every step; it took a tenth of a small network's step. Elsewhere: nothing."""
-    trim_threshold, mmap_threshold = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(mmap_threshold, 32 * 2**20)
-        mallopt(trim_threshold, 2**31 - 1)
-
-
-def environment(device: torch.device, replicas: int = 1) -> dict:
-    """What the numbers depend on beside the configuration."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
-    except (OSError, subprocess.SubprocessError):
-        revision = None
-    return {
-        "gdwlib": gdwlib.__version__,
-        "algorithm_version": ALGORITHM_VERSION,
-        "git_revision": revision,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "numpy": np.__version__,
-        "platform": platform.platform(),
-        "device": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"{device.type} ({platform.machine()})",
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count(),
-        "replicas": replicas,  # runs that this one was trained together with, itself included
-    }

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from gdwlib.bench.setting import Setting
+from gdwlib.machine import environment
 from gdwlib.records import write_file
-from gdwlib.training import environment
 
 
 def result_path(outputs: Path, setting: Setting) -> Path:
