@@ -21,6 +21,7 @@ from gdwlib import bilevel, weighting
 from gdwlib.bench import Setting, as_text, keep, result_path
 from gdwlib.bench.setting import method, ratios, timed
 from gdwlib.config import project_folder
+from gdwlib.machine import keep_freed_memory
 from gdwlib.methods import Batch, Method
 from gdwlib.replicas import Replica, train_together
 
@@ -152,6 +153,7 @@ def in_processes(setting: Setting, count: int) -> Callable[..., float]:
 
 def worker(setting: Setting, seed: int, threads: int, pipe) -> None:
     torch.set_num_threads(threads)
+    keep_freed_memory()
     torch.manual_seed(seed)
     one, batch = method(setting, "gdw", setting.model()), setting.batch(seed)
     pipe.send(True)
@@ -169,6 +171,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=project_folder("outputs"))
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as a run does
     rows = []
     for changes in (dict(depth=32), dict(depth=8, size=14), dict(depth=8, size=16, batch_size=16)):
         setting = Setting(device=args.device, **changes)

@@ -9,6 +9,7 @@ import time
 import typing
 from pathlib import Path
 
+from gdwlib.bench.steps import STEPS
 from gdwlib.config import DEVICES, PRECISIONS, PRESETS, RunConfig, nearest, project_folder
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
@@ -16,8 +17,7 @@ from gdwlib.models import MODELS
 from gdwlib.recipes import OPTIMIZERS, SCHEDULES
 from gdwlib.records import RecordError
 
-SECTIONS = ("steps", "loop", "growth")
-STEPS = (*METHODS, "gdw, save_memory", "gdw, double backward", "gdw, as published")
+SECTIONS = ("steps", "parts", "loop", "growth")
 
 
 class Parser(argparse.ArgumentParser):
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         return parsed, unknown
 
     def _check_value(self, action, value):
-        if action.choices is not None and value not in action.choices:
+        if action.choices is not None and value is not action.default and value not in action.choices:
             valid = [str(choice) for choice in action.choices]
             raise argparse.ArgumentError(action, f"unknown value {str(value)!r}{nearest(str(value), valid)}")
 
@@ -78,6 +78,7 @@ def parser() -> Parser:
     sweep.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: a CPU's cores; 1 on a GPU)")
     sweep.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
     sweep.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
+    sweep.add_argument("--capture", action="store_true", help="cuda: replay steps as CUDA graphs")
     sweep.add_argument("--list", action="store_true", help="say what is missing and train nothing")
 
     table = commands.add_parser("table", parents=[folders], help="one of the paper's tables, ours beside it")
@@ -88,8 +89,8 @@ def parser() -> Parser:
     bench = commands.add_parser("bench", parents=[folders], help="time, memory and operations of every method's step")
     bench.add_argument(
         "sections", nargs="*", choices=SECTIONS, default=["steps", "loop"], metavar="SECTION",
-        help="steps: plain SGD, every method, GDW by double backward; loop: an epoch's parts; growth: with classes, "
-        "batch and depth (default: steps loop)",
+        help="steps: plain SGD, every method, GDW by double backward; parts: of the methods' steps; loop: of an epoch; "
+        "growth: with classes, batch and depth (default: steps loop)",
     )  # fmt: skip
     bench.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME", help="(default: every one)")
     bench.add_argument("--rounds", type=int, default=10, help="(default: 10)")
@@ -115,14 +116,20 @@ def parser() -> Parser:
     return top
 
 
+def at_least(args: argparse.Namespace, least: int, *names: str) -> None:
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name.replace('_', '-')}: must be at least {least}, not {value}")
+
+
 def run(args: argparse.Namespace) -> None:
     from gdwlib.training import run_replicas
 
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
     outputs = args.outputs or project_folder("outputs")
-    if args.replicas < 1:
-        raise ValueError(f"--replicas: must be at least 1, not {args.replicas}")
+    at_least(args, 1, "replicas")
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
     before = time.time()
     for record in run_replicas(configs, outputs=outputs, data=args.data):
@@ -145,13 +152,11 @@ def sweep(args: argparse.Namespace) -> None:
     from gdwlib import sweep as sweeps
     from gdwlib.machine import cores
 
-    for name in ("seeds", "replicas", "jobs"):
-        if getattr(args, name) is not None and getattr(args, name) < 1:
-            raise ValueError(f"--{name}: must be at least 1, not {getattr(args, name)}")
+    at_least(args, 1, "seeds", "replicas", "jobs")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
     outputs = args.outputs or project_folder("outputs")
     runs = [
-        dataclasses.replace(config, device=args.device)
+        dataclasses.replace(config, device=args.device, capture=args.capture)
         for config in sweeps.campaign(args.preset, args.datasets, args.methods, range(args.seeds))
     ]
     left = sweeps.missing(runs, outputs)
@@ -191,17 +196,17 @@ def bench(args: argparse.Namespace) -> None:
     import torch
 
     from gdwlib import bench as measure
+    from gdwlib.machine import keep_freed_memory
 
-    for name in ("rounds", "num_classes", "batch_size", "threads"):
-        value = getattr(args, name)
-        if value is not None and value < (2 if name in ("num_classes", "batch_size") else 1):
-            raise ValueError(f"--{name.replace('_', '-')}: too small, {value}")
+    at_least(args, 1, "rounds", "threads")
+    at_least(args, 2, "num_classes", "batch_size")
     if args.depth < 8 or args.depth % 6 != 2:
         raise ValueError(f"--depth: must be 6·blocks + 2, as 8, 20, 32 or 56; not {args.depth}")
     if args.threads:
         torch.set_num_threads(args.threads)
     loop = RunConfig(dataset=args.dataset, preset=args.preset, precision=args.precision, device=args.device)
     device = loop.torch_device().type
+    keep_freed_memory()  # as a run does
     setting = measure.Setting(args.depth, args.num_classes, args.batch_size, 32, args.precision, device)
     path = measure.result_path(args.outputs or project_folder("outputs"), setting)
 
@@ -212,6 +217,8 @@ def bench(args: argparse.Namespace) -> None:
     for section in args.sections:
         if section == "steps":
             rows = measure.measure_steps(setting, names, args.rounds, say)
+        elif section == "parts":
+            rows = measure.measure_parts(setting, [name for name in names if name in METHODS], args.rounds, say)
         elif section == "growth":
             rows = measure.measure_growth(setting, args.rounds, say)
         else:

@@ -166,8 +166,8 @@ def look_ahead(
 
 def random_state(x: Tensor) -> RandomState:
     """The states of the generators that layers working on `x` draw from: the host's, and its accelerator's."""
-    if x.device.type == "cpu":
-        return torch.get_rng_state(), None
+    if x.device.type == "cpu" or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
+        return torch.get_rng_state(), None  # a captured step draws nothing on the device, see `capture`
     return torch.get_rng_state(), torch.get_device_module(x.device).get_rng_state(*_index(x))
 
 

@@ -21,6 +21,7 @@ from gdwlib.recipes import OPTIMIZERS, PRESETS, RECIPES, SCHEDULES, recipe_field
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+COMPUTED = ("device", "save_memory", "capture")  # fields that say how, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -86,7 +87,10 @@ class RunConfig:
     gen_label_lr: float = 4000.0  # gen_label: β, of the labels
     gen_label_entropy: float = 1.0  # gen_label: γ, weight of the entropy
     precision: str = "float32"  # float32, float64
-    device: str = "auto"  # auto, cpu, cuda, mps; changes only rounding, and is not part of the run id
+    # how it is computed; changes only rounding, and is not part of the run id
+    device: str = "auto"  # auto, cpu, cuda, mps
+    save_memory: bool = False  # hold one batch's activations at a time, for one more forward pass a step
+    capture: bool = False  # cuda: replay the step as a CUDA graph
 
     def __new__(cls, **fields):
         valid = [field.name for field in dataclasses.fields(cls)]
@@ -150,6 +154,7 @@ class RunConfig:
             ("class_lr", self.class_lr is None or self.class_lr > 0, "above 0, or None for 0.1·n·C"),
             ("clip", self.clip > 0, "above 0"),
             ("meta_every", self.meta_every >= 1, "at least 1"),
+            ("capture", not self.capture or self.meta_every == 1, "off where meta_every is not 1: steps differ"),
             ("finetune_lr", self.finetune_lr > 0, "above 0"),
             ("forget_rate", self.forget_rate is None or 0 <= self.forget_rate < 1, "in [0, 1), or None"),
             ("focal_gamma", self.focal_gamma >= 0, "at least 0"),
@@ -190,7 +195,7 @@ class RunConfig:
         """
         # a field at its default is left out, so that a new one leaves the records there are alone
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
-        for name in ("device", "preset", "recipe"):  # rounding; and names for the other fields' values
+        for name in (*COMPUTED, "preset", "recipe"):  # rounding; and names for the other fields' values
             fields.pop(name, None)
         text = json.dumps([ALGORITHM_VERSION, fields], sort_keys=True)
         noise = "" if self.noise == "none" else f"-{self.noise}{self.noise_ratio:g}"

@@ -105,8 +105,8 @@ class Learner:
             if not ok:
                 raise error
         else:
-            before, _ = self._pending.get(str(error), (ok, error))
-            self._pending[str(error)] = (before & ok, error)
+            before, _ = self._pending.setdefault(str(error), (torch.ones_like(ok), error))
+            before.logical_and_(ok)  # in place, so that a captured step adds to what was found
 
     def _require_finite(self, name: str, values: Tensor) -> None:
         error = FloatingPointError(f"model: NaN or infinite logits on {name}; has training diverged?")

@@ -28,12 +28,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from gdwlib.config import RunConfig
+from gdwlib.config import COMPUTED, RunConfig
 from gdwlib.models import MODELS, WeightNet
 
 
 class RecordError(RuntimeError):
     """A run's files cannot be written, or another process is writing them; the message says what to do."""
+
+
+class RunTaken(RecordError):
+    """Another process is training this very run."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +91,7 @@ class RunFolder:
                 lock.acquire()
             except filelock.Timeout:
                 by = _read_json(owner) or {"pid": "?", "host": "?"}
-                raise RecordError(
+                raise RunTaken(
                     f"{self.path}: process {by['pid']} on {by['host']} is training this run; wait for it or stop it"
                 ) from None
         try:
@@ -115,7 +119,8 @@ class RunFolder:
                     return None, f"{file}: altered or half-written"
             written = json.loads((self.path / "config.json").read_text())
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
-            if RunConfig(**written["config"] | {"device": self.config.device}) != self.config:
+            computed = {name: getattr(self.config, name) for name in COMPUTED}
+            if RunConfig(**written["config"] | computed) != self.config:
                 return None, f"{self.path}: the record of another configuration"
             if len(metrics) != self.config.total_epochs or result | summary(metrics, self.config.epochs) != result:
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"

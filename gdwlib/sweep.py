@@ -7,7 +7,7 @@ on from there. On a CPU each run has one thread and there are as many at once as
 `benchmarks/replicas.py` found to be the fastest way; several sweeps may work on the same folder at once.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import dataclasses
 import multiprocessing
 import re
@@ -21,7 +21,7 @@ from gdwlib.config import RunConfig
 from gdwlib.data import DataError
 from gdwlib.machine import cores
 from gdwlib.methods import METHODS
-from gdwlib.records import RecordError, RunFolder
+from gdwlib.records import RecordError, RunFolder, RunTaken
 from gdwlib.training import OutOfTime, run, run_replicas
 
 # the columns of Tables 2 to 4, those that decide most claims first
@@ -75,12 +75,15 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
+STATES = ("finished", "interrupted", "not begun", "being trained elsewhere", "failed")
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What became of a run, or of replicas trained together, in a sweep."""
 
     configs: list[RunConfig]
-    state: str  # finished, interrupted, elsewhere, failed
+    state: str  # one of STATES
     text: str  # the accuracies; or the reason
     seconds: float
 
@@ -114,6 +117,11 @@ def sweep(
         try:
             for future in concurrent.futures.as_completed(futures):
                 yield future.result()
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise RecordError(
+                "a worker process was killed (out of memory?); what it finished is kept, and the same command goes on; "
+                "fewer --jobs need less memory"
+            ) from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -134,6 +142,8 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
 
 def _train(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None) -> Outcome:
     start = time.time()
+    if until is not None and start > until:
+        return Outcome(configs, "not begun", "", 0.0)
     state = "finished"
     where: dict = {"outputs": outputs, "data": data, "progress": False, "until": until}
     try:
@@ -141,20 +151,20 @@ def _train(configs: list[RunConfig], outputs: Path, data: Path | None, until: fl
         text = ", ".join(f"{record.final_accuracy:.2f}%" for record in records)
     except OutOfTime as error:
         state, text = "interrupted", str(error)
-    except RecordError as error:
-        state, text = "elsewhere" if "is training this run" in str(error) else "failed", str(error)
-    except (DataError, ValueError, FloatingPointError, torch.OutOfMemoryError) as error:
-        state, text = "failed", " ".join(str(error).split())
+    except RunTaken as error:
+        state, text = "being trained elsewhere", str(error)
+    except Exception as error:  # one run's trouble is not the others'
+        known = isinstance(error, DataError | RecordError | ValueError | FloatingPointError)
+        state, text = "failed", " ".join(f"{'' if known else type(error).__name__ + ': '}{error}".split())
     return Outcome(configs, state, text, time.time() - start)
 
 
 def report(outcomes: Iterator[Outcome], total: int, say: Callable[[str], None]) -> dict[str, int]:
     """Tell of each outcome as it comes; → how many runs became what."""
-    counts = dict.fromkeys(("finished", "interrupted", "elsewhere", "failed"), 0)
+    counts = dict.fromkeys(STATES, 0)
     for outcome in outcomes:
         counts[outcome.state] += len(outcome.configs)
-        if outcome.state == "interrupted" and outcome.seconds < 1:
-            continue  # not even begun
-        names = ", ".join(config.run_id for config in outcome.configs)
-        say(f"[{sum(counts.values())}/{total}] {names}: {outcome.state}, {outcome.text} ({outcome.seconds:.0f} s)")
+        if outcome.state != "not begun":
+            names = ", ".join(config.run_id for config in outcome.configs)
+            say(f"[{sum(counts.values())}/{total}] {names}: {outcome.state}, {outcome.text} ({outcome.seconds:.0f} s)")
     return counts

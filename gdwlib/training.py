@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from gdwlib import bilevel
+from gdwlib.capture import Captured, CudaGraph
 from gdwlib.config import PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
@@ -95,6 +96,8 @@ def run_replicas(
     """
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
         raise ValueError("replicas: must be of different seeds, and differ in nothing else")
+    if len(configs) > 1 and configs[0].capture:
+        raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
     where = {"outputs": outputs, "data": data, "until": until}
     folder = Path(outputs) if outputs is not None else project_folder("outputs")
     missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
@@ -182,6 +185,7 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
+        fused=resident.mean.is_cuda or None,
     )
     return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
@@ -205,8 +209,10 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
             model, method = prepare(config, split, resident)
     if wrong:
         shown.say(f"{wrong}; starting again from the first epoch", always=True)
+    if config.capture and device.type != "cuda":
+        raise ValueError(f"capture: needs a CUDA device, this is {device.type}; leave it off")
     for learner in method.learners:
-        learner.engine = engine
+        learner.engine, learner.save_memory = engine, config.save_memory
     together = getattr(engine, "together", 1)
     folder.write_json("config.json", {"config": vars(config), "environment": environment(device, together)})
 
@@ -270,13 +276,14 @@ def _epoch(
     generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
+    step = Captured(method.step, CudaGraph()) if config.capture else method.step
     for index, meta_index in indices:
         if until is not None and time.time() > until:
             raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, which is not kept")
-        outcome = method.step(resident.batch(index, meta_index, generator))
+        outcome = step(resident.batch(index, meta_index, generator))
         train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:
-            meta_losses.append(outcome.meta_loss.detach())
+            meta_losses.append(outcome.meta_loss.detach().clone())  # a captured step writes the next one there
         if outcome.target_weights is not None:
             target_weights[index] = outcome.target_weights.detach()
         statistics.see(outcome, index)

@@ -6,10 +6,20 @@ beside a median time is the median of the ratios taken round by round.
 """
 
 from gdwlib.bench.loop import measure_loop
-from gdwlib.bench.report import as_text, keep, result_path
+from gdwlib.bench.parts import measure_parts
+from gdwlib.bench.report import as_text, keep, result_path, results
 from gdwlib.bench.setting import Setting
 from gdwlib.bench.steps import STEPS, measure_growth, measure_steps
 
 __all__ = [
-    "STEPS", "Setting", "as_text", "keep", "measure_growth", "measure_loop", "measure_steps", "result_path"
-]  # fmt: skip
+    "STEPS",
+    "Setting",
+    "as_text",
+    "keep",
+    "measure_growth",
+    "measure_loop",
+    "measure_parts",
+    "measure_steps",
+    "result_path",
+    "results",
+]

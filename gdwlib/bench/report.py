@@ -36,6 +36,7 @@ COLUMNS = {  # section → each column's key and format
         ("peak_mib_ratio", ".2f"),
         ("operations_ratio", ".2f"),
     ),
+    "parts": (("step", ""), ("part", ""), ("seconds", ".3f")),
     "growth": (
         ("depth", ""),
         ("num_classes", ""),
@@ -68,6 +69,11 @@ HEADS = {
     "num_classes": "C",
     "batch_size": "n",
 }
+
+
+def results(outputs: Path) -> dict[str, dict]:
+    """Every result file by its name without .json; each maps a section to {"environment", "rows"}."""
+    return {path.stem: json.loads(path.read_text()) for path in sorted((outputs / "bench").glob("*.json"))}
 
 
 def as_text(section: str, rows: list[dict] | dict) -> str:

@@ -14,12 +14,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import gdwlib
 from gdwlib.bench.setting import Setting, method, ratios, sgd, timed
+from gdwlib.capture import Captured, CudaGraph
 from gdwlib.config import PRECISIONS
 from gdwlib.methods import METHODS, Batch
 from gdwlib.models import WeightNet
 from gdwlib.second_order import SecondOrderGDW
 
 PLAIN, SECOND_ORDER, PUBLISHED, SAVING = "plain SGD", "gdw, double backward", "gdw, as published", "gdw, save_memory"
+CAPTURED = "gdw, CUDA graph"
 STEPS = (*METHODS, SAVING, SECOND_ORDER, PUBLISHED)  # what can be timed beside plain SGD
 
 
@@ -49,6 +51,8 @@ def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch
         return lambda batch: gdw.step(*batch[:4])
 
     steps = {PLAIN: plain_step}
+    if setting.device == "cuda" and "gdw" in names:
+        steps[CAPTURED] = Captured(method(setting, "gdw", copy.deepcopy(model)).step, CudaGraph())
     for name in names:
         if name == SECOND_ORDER or name == PUBLISHED:
             steps[name] = second_order(wasteful=name == PUBLISHED)
@@ -72,7 +76,7 @@ def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable
     rows = []
     for name, step in steps.items():
         with FlopCounterMode(display=False) as operations:
-            step(batch)
+            (steps["gdw"] if name == CAPTURED else step)(batch)  # a replay is not seen by the counter
         rows.append(
             {
                 "step": name,

@@ -1,0 +1,72 @@
+"""A training step recorded once and replayed, as a CUDA graph: nothing of it waits for Python any more.
+
+On a fast accelerator the paper's small network spends most of a step waiting for Python to launch its thousands of
+small kernels. A recorded step is launched as a whole.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from gdwlib._types import Tensor
+from gdwlib.methods import Batch, Outcome
+
+Record = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]  # work ↦ (replay, where its outcome is)
+
+
+class Step(Protocol):
+    def __call__(self, batch: Batch) -> Outcome: ...
+
+
+class CudaGraph:
+    """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records; replays share one memory pool."""
+
+    def __init__(self):
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, work: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            outcome = work()
+        return graph.replay, outcome
+
+
+class Captured:
+    """`step`, recorded on the second batch it sees and replayed from then on.
+
+    What Python decides is decided at recording: the learning rate, the phase, how many examples are kept. Make a new
+    one where that changes, as at every epoch. Batches of another shape (an epoch's last) and the first one, which
+    makes what a step makes only once (optimizer state), are stepped as usual. A step's outcome lies where the next one
+    will write its own: read it before.
+
+    Raises:
+        ValueError: the step draws random numbers on the device, which a replay could not draw alike twice.
+    """
+
+    def __init__(self, step: Step, record: Record):
+        self.step, self.record = step, record
+        self.replay: Callable[[], None] | None = None
+        self.warm = False
+
+    def __call__(self, batch: Batch) -> Outcome:
+        if not self.warm:
+            before = self._random(batch.x)
+            outcome = self.step(batch)
+            if not torch.equal(before, self._random(batch.x)):
+                raise ValueError("capture: this model draws random numbers; leave capture off")
+            self.warm, self.shapes = True, [part.shape for part in batch]
+            return outcome
+        if [part.shape for part in batch] != self.shapes:
+            return self.step(batch)
+        if self.replay is None:
+            self.static = Batch(*(part.clone() for part in batch))
+            self.replay, self.outcome = self.record(lambda: self.step(self.static))
+        for mine, given in zip(self.static, batch, strict=True):
+            mine.copy_(given)
+        self.replay()
+        return self.outcome
+
+    @staticmethod
+    def _random(x: Tensor) -> Tensor:
+        return torch.cuda.get_rng_state(x.device) if x.is_cuda else torch.get_rng_state()

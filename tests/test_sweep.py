@@ -1,0 +1,123 @@
+"""Which runs, in what order, and within what time."""
+
+import itertools
+import time
+
+import pytest
+
+import gdwlib
+from gdwlib import sweep as sweeps
+from gdwlib import training
+from gdwlib.__main__ import main
+from gdwlib.methods import METHODS
+from gdwlib.records import RunFolder
+
+
+def campaign(preset="smoke", datasets=("fashion",), methods=METHODS, seeds=range(5)):
+    return sweeps.campaign(preset, datasets, methods, seeds)
+
+
+def test_the_paper_campaign_starts_with_what_decides_most():
+    runs = campaign("paper", ("cifar10", "cifar100"))
+    assert len({config.run_id for config in runs}) == len(runs)
+    first = [(c.method, c.noise, c.noise_ratio, c.imbalance, c.seed, c.dataset) for c in runs]
+    for place, (noise, ratio, mu) in enumerate(
+        [("uniform", 0.4, 1.0), ("uniform", 0.6, 1.0), ("flip", 0.4, 1.0), ("flip", 0.2, 1.0), ("none", 0.0, 0.01),
+         ("none", 0.0, 0.1), ("none", 0.0, 1.0)]
+    ):  # fmt: skip
+        expected = [(method, noise, ratio, mu, 0, "cifar10") for method in ("gdw", "mwnet", "base")]
+        assert first[3 * place : 3 * place + 3] == expected
+    assert [(c.zero_mean, c.meta_overlap) for c in runs[21:23]] == [(False, False), (True, True)]
+    assert runs[23].seed == 1 and runs[5 * 23].dataset == "cifar100" and runs[10 * 23].method not in sweeps.FIRST
+    pairs = {(c.method, c.noise != "none", c.imbalance < 1) for c in runs}
+    assert ("glc", False, True) not in pairs and ("focal", True, False) not in pairs
+    assert {c.method for c in runs} == set(METHODS)
+
+
+def test_groups_are_of_seeds_and_keep_the_order():
+    runs = campaign(methods=["gdw", "base"], seeds=range(5))
+    groups = sweeps.grouped(runs, 2)
+    assert sorted(c.run_id for group in groups for c in group) == sorted(c.run_id for c in runs)
+    assert [config.seed for config in groups[0]] == [0, 1] and groups[0][0] == runs[0]
+    assert {len(group) for group in groups} == {1, 2}
+    assert sweeps.grouped(runs, 1) == [[config] for config in runs]
+
+
+@pytest.mark.parametrize("text, seconds", [("90", 90), ("90s", 90), ("9m", 540), ("1.5h", 5400)])
+def test_budgets(text, seconds):
+    assert sweeps.seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1m", "9 minutes", "1d", "m"])
+def test_budgets_that_are_none(text):
+    with pytest.raises(ValueError, match="--budget"):
+        sweeps.seconds_of(text)
+
+
+def test_a_run_stops_in_time_and_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
+    """The clock is told here by the number of times it was looked at: once a step and once an epoch."""
+    config = gdwlib.RunConfig(preset="smoke", method="base")
+    whole = gdwlib.run(config, outputs=tmp_path / "whole", progress=False)
+    ticks = itertools.count()
+    monkeypatch.setattr(training.time, "time", lambda: next(ticks))
+    with pytest.raises(gdwlib.OutOfTime, match=r"after epoch 1 of 2|during epoch 2 of 2"):
+        gdwlib.run(config, outputs=tmp_path, progress=False, until=5.5)
+    monkeypatch.undo()
+    folder = RunFolder(tmp_path, config)
+    assert folder.load()[0] is None and len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
+    with pytest.raises(gdwlib.OutOfTime):
+        gdwlib.run(config, outputs=tmp_path, progress=False, until=time.time() - 1)
+    resumed = gdwlib.run(config, outputs=tmp_path, progress=False)
+    for ours, theirs in zip(resumed.metrics, whole.metrics, strict=True):
+        assert ours["train_loss"] == theirs["train_loss"] and ours["test_accuracy"] == theirs["test_accuracy"]
+
+
+def test_the_command_trains_what_is_missing_and_stops_in_time(tmp_path, capsys):
+    command = ["sweep", "--preset", "smoke", "--datasets", "fashion", "--methods", "base", "meta_only", "--seeds", "1"]
+    command += ["--outputs", str(tmp_path)]
+    runs = campaign(methods=["base", "meta_only"], seeds=range(1))
+    assert main([*command, "--list"]) == 0
+    assert capsys.readouterr().out.split() == [config.run_id for config in runs]
+
+    start = time.time()
+    assert main([*command, "--budget", "2s", "--jobs", "1"]) == 0
+    assert time.time() - start < 12
+    told = capsys.readouterr().out
+    assert "finished" in told or "interrupted" in told
+    assert "not begun" in told and not all(RunFolder(tmp_path, config).load()[0] for config in runs)
+
+    done = {config.run_id: RunFolder(tmp_path, config).load()[0] for config in runs}
+    stamps = {name: (r.path / "result.json").stat().st_mtime_ns for name, r in done.items() if r is not None}
+    assert main([*command, "--jobs", "2"]) == 0
+    assert f"{len(runs) - len(stamps)} finished" in capsys.readouterr().out
+    for config in runs:
+        record = RunFolder(tmp_path, config).load()[0]
+        assert record is not None
+        assert stamps.get(config.run_id) in (None, (record.path / "result.json").stat().st_mtime_ns)
+    assert main(command) == 0
+    assert "nothing to do" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_or_is_taken_does_not_stop_the_others(tmp_path, capsys):
+    runs = campaign(methods=["base"], seeds=range(1))[:2]
+    broken = gdwlib.RunConfig(preset="smoke", method="base", lr=1e30, seed=7)
+    taken = gdwlib.RunConfig(preset="smoke", method="base", seed=8)
+    said = []
+    with RunFolder(tmp_path, taken).locked():
+        counts = sweeps.report(sweeps.sweep([broken, taken, *runs], outputs=tmp_path), 4, said.append)
+    assert counts["failed"] == 1 and counts["being trained elsewhere"] == 1 and counts["finished"] == 2
+    assert "diverged" in said[0] and len(said) == 4
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--budget", "soon"], "--budget"),
+        (["--jobs", "0"], "--jobs: must be at least 1"),
+        (["--seeds", "0"], "--seeds: must be at least 1"),
+    ],
+)
+def test_bad_arguments_are_one_line(tmp_path, capsys, arguments, message):
+    assert main(["sweep", "--preset", "smoke", "--outputs", str(tmp_path), *arguments]) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
