@@ -209,6 +209,7 @@ def cost_growth(rows: Sequence[dict]) -> Figure:
     usual = {"num_classes": 10, "batch_size": 100, "depth": 32}
     labels = {"num_classes": "classes", "batch_size": "images a batch", "depth": "layers"}
     figure, grid = plt.subplots(1, 3, figsize=(9.5, 3.2), sharey=True)
+    dotted = False
     for axes, (key, label) in zip(grid, labels.items(), strict=True):
         for step, colour in (("gdw", COLOURS["GDW"]), ("mwnet", COLOURS["MWNet"])):
             others = usual.items() - {(key, usual[key])}
@@ -217,14 +218,14 @@ def cost_growth(rows: Sequence[dict]) -> Figure:
             )
             xs = [row[key] for row in chosen]
             axes.plot(xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step])
-            axes.fill_between(
-                xs, *zip(*(r["time_ratio_quartiles"] for r in chosen), strict=True), color=colour, alpha=0.2
-            )
-            dots = axes.plot(xs, [row["operations_ratio"] for row in chosen], ":", color=colour)
-        axes.set(xlabel=label, xscale="log", ylim=(0, None))
+            quartiles = np.array([row["time_ratio_quartiles"] for row in chosen]).T
+            axes.fill_between(xs, *quartiles, color=colour, alpha=0.2)
+            label_once = None if dotted else "operations"
+            axes.plot(xs, [row["operations_ratio"] for row in chosen], ":", color="black", label=label_once)
+            dotted = True
+        axes.set(xlabel=label, xscale="log")
         axes.set_xticks(xs, [str(x) for x in xs])
         axes.minorticks_off()
-    dots[0].set_label("operations")
-    grid[0].set_ylabel("a plain SGD step (×)")
+    grid[0].set(ylabel="a plain SGD step (×)", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows)))
     grid[0].legend(fontsize=9, loc="lower left")
     return figure

@@ -75,6 +75,7 @@ class Together:
 
     def __init__(self, requests: dict["Replica", tuple], wide: Callable[[nn.Module, int], nn.Module]):
         self.members = list(requests)
+        self.waiting = set(requests)  # those who have not been here for the last time
         models, params, buffers, xs, keeps = zip(*requests.values(), strict=True)
         k = len(self.members)
         self.params, self.buffers = params[0], buffers[0]
@@ -92,9 +93,11 @@ class Together:
             self.inputs[0].verified = True
 
     def pullback(self, requests: dict["Replica", tuple], last: bool) -> dict["Replica", object]:
+        if last:
+            self.waiting -= requests.keys()
         (some,) = next(iter(requests.values()))
         c = rows([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])
-        parts = split(self.done.pullback(c, last)[0], self.params, len(self.members))
+        parts = split(self.done.pullback(c, last=not self.waiting)[0], self.params, len(self.members))
         return {member: (part,) for member, part in zip(self.members, parts, strict=True) if member in requests}
 
     def look_ahead(self, requests: dict["Replica", tuple]) -> dict["Replica", object]:

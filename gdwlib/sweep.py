@@ -102,12 +102,12 @@ def sweep(
     Args:
         until: the time (as of `time.time`) to stop by: no run is begun after it, and those under way stop there with
             their finished epochs kept.
-        jobs: processes at once, sharing the CPU's cores.
+        jobs: processes at once, sharing the CPU's cores; one alone shows the progress of its runs.
         replicas: train so many seeds together, see `gdwlib.replicas`.
     """
     groups = grouped(runs, replicas)
     threads = max(1, cores() // jobs)
-    work = [(group, outputs, data, until) for group in groups]
+    work = [(group, outputs, data, until, jobs == 1) for group in groups]
     if jobs == 1:
         yield from (_train(*arguments) for arguments in work)
         return
@@ -140,12 +140,12 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     return ordered
 
 
-def _train(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None) -> Outcome:
+def _train(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None, progress: bool) -> Outcome:
     start = time.time()
     if until is not None and start > until:
         return Outcome(configs, "not begun", "", 0.0)
     state = "finished"
-    where: dict = {"outputs": outputs, "data": data, "progress": False, "until": until}
+    where: dict = {"outputs": outputs, "data": data, "progress": progress, "until": until}
     try:
         records = run_replicas(configs, **where) if len(configs) > 1 else [run(configs[0], **where)]
         text = ", ".join(f"{record.final_accuracy:.2f}%" for record in records)

@@ -293,6 +293,22 @@ def test_the_engine_vmaps_over_replicas(float64):
             assert_close(ours[k].double(), theirs.double(), "replica")
 
 
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_saving_memory_changes_nothing_else(float64, dropout):
+    """The train batch's activations are made again after the meta pass, with the same dropout masks."""
+    torch.manual_seed(0)
+    model = SmallNet(5, dropout=dropout)
+    results = []
+    for save_memory in (False, True):
+        network = copy.deepcopy(model)
+        torch.manual_seed(1)
+        gdw = gdwlib.GDW(network, sgd(network), 5, save_memory=save_memory)
+        outs = [gdw.step(*batch) for batch in batches(5)]
+        results.append((outs[-1].class_gradient, outs[-1].class_weights, *network.state_dict().values()))
+    for kept, again in zip(*results, strict=True):
+        assert torch.equal(kept, again)
+
+
 def test_running_statistics_move_once_a_step(float64):
     model = SmallNet(5)
     gdw = gdwlib.GDW(model, sgd(model), 5)

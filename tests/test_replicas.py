@@ -79,6 +79,19 @@ def test_replicas_of_different_rates_and_lengths(float64):
         assert_same(ours, theirs)
 
 
+def test_replicas_in_different_phases(float64):
+    """One looks ahead before it descends, the other, of an earlier epoch, does not."""
+    alone, together = ([make("gen_label", seed) for seed in range(2)] for _ in range(2))
+    for methods in (alone, together):
+        methods[0].start_epoch(0)
+    for seed, method in enumerate(alone):
+        train(method, seed)
+    jobs = [lambda engine, k=k: train(together[k], k, engine) for k in range(2)]
+    assert train_together(jobs) == [None] * 2
+    for ours, theirs in zip(together, alone, strict=True):
+        assert_same(ours, theirs)
+
+
 def test_one_that_fails_leaves_and_the_others_go_on(float64):
     alone, together = ([make("gdw", seed) for seed in range(2)] for _ in range(2))
     train(alone[1], 1)

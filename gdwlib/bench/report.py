@@ -61,11 +61,11 @@ COLUMNS = {  # section → each column's key and format
 HEADS = {
     "seconds": "seconds",
     "images_per_second": "images/s",
-    "time_ratio": "× first",
+    "time_ratio": "time ×",
     "time_of_second_order_ratio": "× double backward",
     "peak_mib": "peak MiB",
-    "peak_mib_ratio": "× first",
-    "operations_ratio": "operations × first",
+    "peak_mib_ratio": "memory ×",
+    "operations_ratio": "operations ×",
     "num_classes": "C",
     "batch_size": "n",
 }
@@ -77,7 +77,7 @@ def results(outputs: Path) -> dict[str, dict]:
 
 
 def as_text(section: str, rows: list[dict] | dict) -> str:
-    """A section as a table."""
+    """A section as a table; a column that ends in × is over the first row's contestant, in the same rounds."""
     if section == "loop":
         parts = ", ".join(f"{name} {value:.2f}" for name, value in rows["seconds"].items())
         return (f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, {rows['model']}, {rows['steps']} "
