@@ -153,21 +153,28 @@ def sweep(args: argparse.Namespace) -> None:
     from gdwlib.machine import cores
 
     at_least(args, 1, "seeds", "replicas", "jobs")
+    if args.capture and args.replicas > 1:
+        raise ValueError("--capture: of one run alone, not of --replicas; leave one of them off")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
     outputs = args.outputs or project_folder("outputs")
     runs = [
         dataclasses.replace(config, device=args.device, capture=args.capture)
         for config in sweeps.campaign(args.preset, args.datasets, args.methods, range(args.seeds))
     ]
+    device = runs[0].torch_device().type
+    if args.capture and device != "cuda":
+        raise ValueError(f"--capture: needs a CUDA device, this is {device}; leave it off")
     left = sweeps.missing(runs, outputs)
     print(f"{len(runs)} runs, {len(left)} missing", file=sys.stderr)
     if args.list:
         print("\n".join(config.run_id for config in left))
         return
-    jobs = args.jobs or (cores() if left and left[0].torch_device().type == "cpu" else 1)
+    jobs = args.jobs or (cores() if device == "cpu" else 1)
     going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, jobs=jobs, replicas=args.replicas)
     counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
     print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
+    if counts["interrupted"] and not counts["finished"]:
+        print("nothing was finished in this time; a larger --budget gets further at once", file=sys.stderr)
     if counts["failed"]:
         raise RecordError(f"{counts['failed']} runs failed, see above; the same command tries them again")
 

@@ -5,22 +5,18 @@ small kernels. A recorded step is launched as a whole.
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 
 from gdwlib._types import Tensor
 from gdwlib.methods import Batch, Outcome
 
-Record = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]  # work ↦ (replay, where its outcome is)
-
-
-class Step(Protocol):
-    def __call__(self, batch: Batch) -> Outcome: ...
+Recorder = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]  # work ↦ (replay, its outcome's place)
 
 
 class CudaGraph:
-    """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records; replays share one memory pool."""
+    """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records. What is recorded later may take the
+    memory of what was recorded before: one recording at a time is to be replayed."""
 
     def __init__(self):
         self.pool = torch.cuda.graph_pool_handle()
@@ -30,6 +26,19 @@ class CudaGraph:
         with torch.cuda.graph(graph, pool=self.pool):
             outcome = work()
         return graph.replay, outcome
+
+
+def set_capturable(optimizer: torch.optim.Optimizer, on: bool) -> None:
+    """Have an optimizer that counts its steps (Adam) count them on its parameters' device, or on the host as usual;
+    also after a state from another device was loaded."""
+    for group in optimizer.param_groups:
+        if "capturable" not in group:
+            continue
+        group["capturable"] = on
+        for param in group["params"]:
+            state = optimizer.state.get(param, {})
+            if isinstance(state.get("step"), Tensor):
+                state["step"] = state["step"].to(param.device if on else "cpu")
 
 
 class Captured:
@@ -44,7 +53,7 @@ class Captured:
         ValueError: the step draws random numbers on the device, which a replay could not draw alike twice.
     """
 
-    def __init__(self, step: Step, record: Record):
+    def __init__(self, step: Callable[[Batch], Outcome], record: Recorder):
         self.step, self.record = step, record
         self.replay: Callable[[], None] | None = None
         self.warm = False

@@ -37,8 +37,7 @@ def make_weight_optimizer(
     """The paper's Adam for V; or "sgd", with Nesterov momentum 0.9."""
     if kind == "sgd":
         return torch.optim.SGD(weight_net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
-    on_cuda = next(weight_net.parameters()).is_cuda
-    return torch.optim.Adam(weight_net.parameters(), lr, weight_decay=weight_decay, capturable=on_cuda)
+    return torch.optim.Adam(weight_net.parameters(), lr, weight_decay=weight_decay)
 
 
 class GDW:

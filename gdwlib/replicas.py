@@ -79,24 +79,34 @@ class Together:
         models, params, buffers, xs, keeps = zip(*requests.values(), strict=True)
         k = len(self.members)
         self.params, self.buffers = params[0], buffers[0]
-        before = bilevel.random_state(xs[0])[0]
-        self.inputs = wide(models[0], k), join(params), join(buffers), torch.cat(xs, 1)
+        before = bilevel.random_state(xs[0])
+        self.inputs = wide(models[0], k), join(params), join(buffers), torch.cat(xs, 1)  # x: (n, K·c, h, w)
         self.done = bilevel.forward(*self.inputs, keep=keeps[0])
-        if not torch.equal(before, bilevel.random_state(xs[0])[0]):
-            raise ValueError("model: draws random numbers, which replicas cannot share; train the runs one by one")
-        self.logits = self.done.logits.view(len(xs[0]), k, -1).unbind(1)
+        for old, new in zip(before, bilevel.random_state(xs[0]), strict=True):
+            if old is not None and not torch.equal(old, new):
+                raise ValueError("model: draws random numbers, which replicas cannot share; train the runs one by one")
+        self.logits = self.done.logits.view(len(xs[0]), k, -1).unbind(1)  # K × (n, C)
         self.moved = split(self.done.buffers, self.buffers, k)
         if not self.inputs[0].verified:
-            alone, _ = bilevel.apply(models[-1], params[-1], buffers[-1], xs[-1])
-            if not torch.allclose(alone, self.logits[-1], rtol=1e-2, atol=1e-2 * float(alone.abs().max())):
-                raise ValueError("model: mixes channels in a way that replicas do not know; train the runs one by one")
-            self.inputs[0].verified = True
+            self._verify(models, params, buffers, xs)
+
+    def _verify(self, models, params, buffers, xs) -> None:
+        """Once a wide network: are its logits those of a network alone? A replica that has diverged cannot tell."""
+        for mine, *inputs in zip(self.logits, models, params, buffers, xs, strict=True):
+            alone, _ = bilevel.apply(*inputs)  # (n, C)
+            if alone.isfinite().all():
+                if not torch.allclose(alone, mine, rtol=1e-2, atol=1e-2 * float(alone.abs().max())):
+                    raise ValueError(
+                        "model: mixes channels in a way that replicas do not know; train the runs one by one"
+                    )
+                self.inputs[0].verified = True
+                return
 
     def pullback(self, requests: dict["Replica", tuple], last: bool) -> dict["Replica", object]:
         if last:
             self.waiting -= requests.keys()
         (some,) = next(iter(requests.values()))
-        c = rows([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])
+        c = rows([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])  # (n·K, C)
         parts = split(self.done.pullback(c, last=not self.waiting)[0], self.params, len(self.members))
         return {member: (part,) for member, part in zip(self.members, parts, strict=True) if member in requests}
 
@@ -113,7 +123,8 @@ class Together:
             rows(list(y_metas)),
             self.done,
         )
-        parts = zip(response.view(-1, k, response.shape[1]).unbind(1), losses.view(-1, k).unbind(1), strict=True)
+        responses = response.view(-1, k, response.shape[1]).unbind(1)  # K × (n, C)
+        parts = zip(responses, losses.view(-1, k).unbind(1), strict=True)  # K × ((n, C), (m,))
         return {member: part for member, part in zip(self.members, parts, strict=True) if member in requests}
 
     def _rates(self, lrs: tuple[dict[str, float], ...]) -> dict[str, float | Tensor]:
@@ -148,7 +159,7 @@ class Replica:
         self.together = together  # how many replicas there are
         self.inbox, self.outbox = queue.SimpleQueue(), queue.SimpleQueue()
         self.error: BaseException | None = None
-        self.random = torch.get_rng_state()
+        self.random = _random_states()
         self.thread = threading.Thread(target=self._work, args=(job,), daemon=True)
         self.thread.start()
 
@@ -179,14 +190,25 @@ class Replica:
 
     def resume(self, answer) -> tuple | None:
         """Let the run go on with the answer to its wish, to its next one; None: it has ended."""
-        others = torch.get_rng_state()
-        torch.set_rng_state(self.random)
+        others = _random_states()
+        _set_random_states(self.random)
         self.inbox.put(answer)
         try:
             return self.outbox.get()
         finally:
-            self.random = torch.get_rng_state()
-            torch.set_rng_state(others)
+            self.random = _random_states()
+            _set_random_states(others)
+
+
+def _random_states() -> tuple[Tensor, list[Tensor]]:
+    """Of the host's generator, and of the CUDA devices' where they are in use."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+
+
+def _set_random_states(states: tuple[Tensor, list[Tensor]]) -> None:
+    torch.set_rng_state(states[0])
+    if states[1]:
+        torch.cuda.set_rng_state_all(states[1])
 
 
 @torch.no_grad()

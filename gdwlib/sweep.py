@@ -1,16 +1,19 @@
 """Many runs: which, in what order, and as many as fit in a budget of time.
 
-    python -m gdwlib sweep --preset paper --budget 9m
+    python -m gdwlib sweep --preset small --budget 30m
 
 trains what is missing of the paper's Tables 2 to 4, the most valuable first, and stops in time; the same command goes
-on from there. On a CPU each run has one thread and there are as many at once as there are cores, which
-`benchmarks/replicas.py` found to be the fastest way; several sweeps may work on the same folder at once.
+on from there. (A budget must hold an epoch: at the paper preset a quarter of an hour on a core.) On a CPU each run has
+one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the fastest way;
+several sweeps may work on the same folder at once.
 """
 
-import concurrent.futures.process
 import dataclasses
-import multiprocessing
+import multiprocessing.connection
+import os
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,8 +24,8 @@ from gdwlib.config import RunConfig
 from gdwlib.data import DataError
 from gdwlib.machine import cores
 from gdwlib.methods import METHODS
-from gdwlib.records import RecordError, RunFolder, RunTaken
-from gdwlib.training import OutOfTime, run, run_replicas
+from gdwlib.records import RecordError, RunFolder, RunRecord, RunTaken
+from gdwlib.training import OutOfTime, attempt_together
 
 # the columns of Tables 2 to 4, those that decide most claims first
 COLUMNS = (
@@ -79,13 +82,13 @@ STATES = ("finished", "interrupted", "not begun", "being trained elsewhere", "fa
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of a run, or of replicas trained together, in a sweep."""
+class Attempt:
+    """What became of one run in a sweep."""
 
-    configs: list[RunConfig]
+    config: RunConfig
     state: str  # one of STATES
-    text: str  # the accuracies; or the reason
-    seconds: float
+    text: str = ""  # the accuracy; or the reason
+    seconds: float = 0.0
 
 
 def sweep(
@@ -96,35 +99,80 @@ def sweep(
     until: float | None = None,
     jobs: int = 1,
     replicas: int = 1,
-) -> Iterator[Outcome]:
+) -> Iterator[Attempt]:
     """Train the runs, in order, and tell of each when it is over.
 
     Args:
-        until: the time (as of `time.time`) to stop by: no run is begun after it, and those under way stop there with
-            their finished epochs kept.
+        until: the time (as of `time.time`) to stop by: those under way stop there with their finished epochs kept, and
+            once one had to stop no other is begun.
         jobs: processes at once, sharing the CPU's cores; one alone shows the progress of its runs.
         replicas: train so many seeds together, see `gdwlib.replicas`.
     """
-    groups = grouped(runs, replicas)
-    threads = max(1, cores() // jobs)
-    work = [(group, outputs, data, until, jobs == 1) for group in groups]
-    if jobs == 1:
-        yield from (_train(*arguments) for arguments in work)
-        return
+    work = [(group, outputs, data, until, jobs == 1) for group in grouped(runs, replicas)]
+    for attempts in _shared_out(work, jobs) if jobs > 1 else _one_by_one(work):
+        yield from attempts
+
+
+def _one_by_one(work: list[tuple]) -> Iterator[list[Attempt]]:
+    over = False
+    for one in work:
+        attempts = _not_begun(*one) if over else _attempt(*one)
+        over = over or _stopped(attempts)
+        yield attempts
+
+
+def _shared_out(work: list[tuple], jobs: int) -> Iterator[list[Attempt]]:
+    """`_attempt` in processes of their own, which end with this one."""
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, context, torch.set_num_threads, (threads,)) as pool:
-        futures = [pool.submit(_train, *arguments) for arguments in work]
-        try:
-            for future in concurrent.futures.as_completed(futures):
-                yield future.result()
-        except concurrent.futures.process.BrokenProcessPool as error:
-            raise RecordError(
-                "a worker process was killed (out of memory?); what it finished is kept, and the same command goes on; "
-                "fewer --jobs need less memory"
-            ) from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    threads, waiting = max(1, cores() // jobs), iter(work)
+    processes, busy = [], {}
+
+    def give(pipe, over: bool = False) -> Iterator[list[Attempt]]:
+        for one in waiting:
+            if not over:
+                pipe.send(one)
+                busy[pipe] = one
+                return
+            yield _not_begun(*one)
+
+    try:
+        for _ in range(min(jobs, len(work))):
+            here, there = context.Pipe()
+            processes.append(context.Process(target=_worker, args=(there, threads), daemon=True))
+            processes[-1].start()
+            there.close()
+            yield from give(here)
+        over = False
+        while busy:
+            for pipe in multiprocessing.connection.wait(list(busy)):
+                group = busy.pop(pipe)[0]
+                try:
+                    attempts = pipe.recv()
+                except EOFError:
+                    reason = "its process was killed (out of memory?); finished epochs are kept"
+                    yield [Attempt(config, "failed", reason) for config in group]
+                    continue
+                yield attempts
+                over = over or _stopped(attempts)
+                yield from give(pipe, over)
+        yield from (_not_begun(*one) for one in waiting)  # where every process was killed
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _worker(pipe, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep itself ends its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    while True:
+        pipe.send(_attempt(*pipe.recv()))
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)  # whole files are in place, and the operating system frees the lock
 
 
 def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
@@ -140,31 +188,44 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     return ordered
 
 
-def _train(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None, progress: bool) -> Outcome:
+def _attempt(
+    configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None, progress: bool
+) -> list[Attempt]:
     start = time.time()
     if until is not None and start > until:
-        return Outcome(configs, "not begun", "", 0.0)
-    state = "finished"
-    where: dict = {"outputs": outputs, "data": data, "progress": progress, "until": until}
-    try:
-        records = run_replicas(configs, **where) if len(configs) > 1 else [run(configs[0], **where)]
-        text = ", ".join(f"{record.final_accuracy:.2f}%" for record in records)
-    except OutOfTime as error:
-        state, text = "interrupted", str(error)
-    except RunTaken as error:
-        state, text = "being trained elsewhere", str(error)
-    except Exception as error:  # one run's trouble is not the others'
-        known = isinstance(error, DataError | RecordError | ValueError | FloatingPointError)
-        state, text = "failed", " ".join(f"{'' if known else type(error).__name__ + ': '}{error}".split())
-    return Outcome(configs, state, text, time.time() - start)
+        return _not_begun(configs)
+    ends = attempt_together(configs, outputs=outputs, data=data, progress=progress, until=until)
+    seconds = time.time() - start
+    return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
 
 
-def report(outcomes: Iterator[Outcome], total: int, say: Callable[[str], None]) -> dict[str, int]:
-    """Tell of each outcome as it comes; → how many runs became what."""
+def _stopped(attempts: list[Attempt]) -> bool:
+    return any(attempt.state == "interrupted" for attempt in attempts)
+
+
+def _not_begun(configs: list[RunConfig], *_) -> list[Attempt]:
+    return [Attempt(config, "not begun") for config in configs]
+
+
+def _told(end: RunRecord | Exception) -> tuple[str, str]:
+    """State and text of a run that ended so."""
+    if isinstance(end, RunRecord):
+        return "finished", f"{end.final_accuracy:.2f}%"
+    text = " ".join(str(end).split())
+    if isinstance(end, OutOfTime):
+        return "interrupted", text
+    if isinstance(end, RunTaken):
+        return "being trained elsewhere", text
+    known = isinstance(end, DataError | RecordError | ValueError | FloatingPointError)
+    return "failed", text if known else f"{type(end).__name__}: {text}"
+
+
+def report(attempts: Iterator[Attempt], total: int, say: Callable[[str], None]) -> dict[str, int]:
+    """Tell of each attempt as it ends; → how many runs became what."""
     counts = dict.fromkeys(STATES, 0)
-    for outcome in outcomes:
-        counts[outcome.state] += len(outcome.configs)
-        if outcome.state != "not begun":
-            names = ", ".join(config.run_id for config in outcome.configs)
-            say(f"[{sum(counts.values())}/{total}] {names}: {outcome.state}, {outcome.text} ({outcome.seconds:.0f} s)")
+    for attempt in attempts:
+        counts[attempt.state] += 1
+        if attempt.state != "not begun":
+            place = f"[{sum(counts.values())}/{total}]"
+            say(f"{place} {attempt.config.run_id}: {attempt.state}, {attempt.text} ({attempt.seconds:.0f} s)")
     return counts

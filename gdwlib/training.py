@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from gdwlib import bilevel
-from gdwlib.capture import Captured, CudaGraph
+from gdwlib.capture import Captured, CudaGraph, set_capturable
 from gdwlib.config import PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
@@ -52,6 +52,8 @@ def run(
         FloatingPointError: training has diverged; what was finished is kept.
         OutOfTime: it could not be finished in time; what was finished is kept.
     """
+    if config.capture and (device := config.torch_device().type) != "cuda":
+        raise ValueError(f"capture: needs a CUDA device, this is {device}; leave it off")
     folder = RunFolder(Path(outputs) if outputs is not None else project_folder("outputs"), config)
     record, _ = folder.load()
     if record is not None:
@@ -77,39 +79,53 @@ def run(
     return record
 
 
-def run_replicas(
-    configs: Sequence[RunConfig],
-    *,
-    outputs: Path | str | None = None,
-    data: Path | str | None = None,
-    progress: bool = True,
-    until: float | None = None,
-) -> list[RunRecord]:
+def run_replicas(configs: Sequence[RunConfig], **how) -> list[RunRecord]:
     """`run` for configurations that differ only in their seed, trained together: see `gdwlib.replicas`.
 
     Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
-    together, and its environment says how many there were. Finished runs are loaded, interrupted ones go on.
+    together, and its environment says how many there were when it was last begun or resumed. Finished runs are
+    loaded, interrupted ones go on.
+
+    Args:
+        how: `run`'s outputs, data, progress, until.
 
     Raises:
         ValueError: they differ in more than the seed.
         What `run` raises, for the first run that failed, when the others are done.
     """
+    ends = attempt_together(configs, **how)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return ends
+
+
+def attempt_together(
+    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how
+) -> list[RunRecord | BaseException]:
+    """`run_replicas`, but what a run raises is returned in its record's place."""
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
         raise ValueError("replicas: must be of different seeds, and differ in nothing else")
     if len(configs) > 1 and configs[0].capture:
         raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
-    where = {"outputs": outputs, "data": data, "until": until}
     folder = Path(outputs) if outputs is not None else project_folder("outputs")
     missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
 
     def job(config: RunConfig) -> Callable:
-        return lambda engine: run(config, **where, progress=progress and config is missing[0], engine=engine)
+        return lambda engine: run(
+            config, outputs=outputs, progress=progress and config is missing[0], engine=engine, **how
+        )
 
+    errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
-        for error in train_together([job(config) for config in missing]):
-            if error is not None:
-                raise error
-    return [run(config, **where, progress=progress) for config in configs]
+        errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
+    ends: list[RunRecord | BaseException] = []
+    for config in configs:
+        try:
+            ends.append(errors.get(config) or run(config, outputs=outputs, progress=progress, **how))
+        except Exception as error:
+            ends.append(error)
+    return ends
 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
@@ -185,7 +201,6 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
-        fused=resident.mean.is_cuda or None,
     )
     return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
@@ -209,8 +224,9 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
             model, method = prepare(config, split, resident)
     if wrong:
         shown.say(f"{wrong}; starting again from the first epoch", always=True)
-    if config.capture and device.type != "cuda":
-        raise ValueError(f"capture: needs a CUDA device, this is {device.type}; leave it off")
+    for optimizer in method.optimizers():
+        set_capturable(optimizer, config.capture)
+    record = CudaGraph() if config.capture else None
     for learner in method.learners:
         learner.engine, learner.save_memory = engine, config.save_memory
     together = getattr(engine, "together", 1)
@@ -223,7 +239,9 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
             if until is not None and metrics and time.time() + metrics[-1]["seconds"] > until:
                 raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
-            train_loss, meta_loss = _epoch(config, epoch, method, resident, target_weights, statistics, bar, until)
+            train_loss, meta_loss = _epoch(
+                config, epoch, method, resident, target_weights, statistics, bar, until, record
+            )
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
@@ -266,6 +284,7 @@ def _epoch(
     statistics: WeightStatistics,
     bar: Progress,
     until: float | None,
+    record: CudaGraph | None,
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
@@ -276,10 +295,13 @@ def _epoch(
     generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
-    step = Captured(method.step, CudaGraph()) if config.capture else method.step
-    for index, meta_index in indices:
-        if until is not None and time.time() > until:
-            raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, which is not kept")
+    step = Captured(method.step, record) if record is not None else method.step
+    steps, begun = -(-len(resident.train) // config.batch_size), time.time()
+    for done, (index, meta_index) in enumerate(indices):
+        if until is not None and (now := time.time()) + (now - begun) / max(done, 1) * (steps - done) > until:
+            if now > until or done >= min(10, steps // 2):  # the estimate is worth something
+                left = f"; an epoch takes about {(now - begun) / done * steps:.0f} s" if done else ""
+                raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, not kept{left}")
         outcome = step(resident.batch(index, meta_index, generator))
         train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:

@@ -43,7 +43,20 @@ def test_live_bytes_are_those_of_tensors_alive_at_once():
 
 
 def test_the_command_measures_and_keeps(tmp_path, capsys):
-    small = ["--depth", "8", "--batch-size", "4", "--rounds", "1", "--preset", "smoke", "--outputs", str(tmp_path)]
+    small = [
+        "--depth",
+        "8",
+        "--batch-size",
+        "4",
+        "--rounds",
+        "1",
+        "--preset",
+        "smoke",
+        "--outputs",
+        str(tmp_path),
+        "--device",
+        "cpu",
+    ]
     assert main(["bench", "steps", "loop", "--steps", "base", "gdw", *small]) == 0
     out = capsys.readouterr().out
     assert "plain SGD" in out and "gdw" in out and "the step is" in out

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import gdwlib
-from gdwlib.capture import Captured
+from gdwlib.capture import Captured, set_capturable
 from gdwlib.learner import Learner
 from gdwlib.methods import METHODS
 
@@ -99,6 +99,22 @@ def test_a_step_that_draws_random_numbers_is_refused():
     method.model.fc = torch.nn.Sequential(torch.nn.Dropout(0.5), method.model.fc)
     with pytest.raises(ValueError, match="capture: this model draws random numbers"):
         Captured(method.step, stand_in)(batch(0))
+
+
+def test_an_optimizer_counts_its_steps_where_the_run_wants_them():
+    """Whatever the device that the checkpoint was written on."""
+    weight = torch.nn.Parameter(torch.ones(2))
+    adam = torch.optim.Adam([weight])
+    weight.sum().backward()
+    adam.step()
+    saved = adam.state_dict()
+    saved["param_groups"][0]["capturable"] = True  # as from a captured run
+    adam.load_state_dict(saved)
+    set_capturable(adam, False)
+    adam.step()
+    assert adam.state[weight]["step"] == 2
+    set_capturable(adam, True)
+    assert adam.param_groups[0]["capturable"] and adam.state[weight]["step"].device == weight.device
 
 
 def test_capture_needs_cuda(tmp_path):

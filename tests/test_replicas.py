@@ -92,20 +92,28 @@ def test_replicas_in_different_phases(float64):
         assert_same(ours, theirs)
 
 
-def test_one_that_fails_leaves_and_the_others_go_on(float64):
-    alone, together = ([make("gdw", seed) for seed in range(2)] for _ in range(2))
-    train(alone[1], 1)
+@pytest.mark.parametrize("bad", range(3))
+def test_one_that_fails_leaves_and_the_others_go_on(float64, bad):
+    alone, together = ([make("gdw", seed) for seed in range(3)] for _ in range(2))
 
-    def diverge(engine):
-        for learner in together[0].learners:
-            learner.engine = engine
-        with torch.no_grad():
-            next(together[0].model.parameters()).fill_(torch.nan)
-        together[0].step(batch(0))
+    def job(k):
+        def work(engine):
+            train(together[k], k, engine, steps=1 if k == bad else 3)
+            if k == bad:
+                with torch.no_grad():
+                    next(together[k].model.parameters()).fill_(torch.nan)
+                together[k].step(batch(k))
 
-    errors = train_together([diverge, lambda engine: train(together[1], 1, engine)])
-    assert isinstance(errors[0], FloatingPointError) and errors[1] is None
-    assert_same(together[1], alone[1])
+        return work
+
+    errors = train_together([job(k) for k in range(3)])
+    for k, error in enumerate(errors):
+        if k == bad:
+            assert isinstance(error, FloatingPointError)
+            continue
+        assert error is None
+        train(alone[k], k)
+        assert_same(together[k], alone[k])
 
 
 def test_random_numbers_are_each_replicas_own():

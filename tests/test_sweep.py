@@ -1,6 +1,10 @@
 """Which runs, in what order, and within what time."""
 
 import itertools
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -61,7 +65,7 @@ def test_a_run_stops_in_time_and_goes_on_with_the_same_numbers(tmp_path, monkeyp
     ticks = itertools.count()
     monkeypatch.setattr(training.time, "time", lambda: next(ticks))
     with pytest.raises(gdwlib.OutOfTime, match=r"after epoch 1 of 2|during epoch 2 of 2"):
-        gdwlib.run(config, outputs=tmp_path, progress=False, until=5.5)
+        gdwlib.run(config, outputs=tmp_path, progress=False, until=9.5)
     monkeypatch.undo()
     folder = RunFolder(tmp_path, config)
     assert folder.load()[0] is None and len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
@@ -109,12 +113,56 @@ def test_a_run_that_fails_or_is_taken_does_not_stop_the_others(tmp_path, capsys)
     assert "diverged" in said[0] and len(said) == 4
 
 
+def test_a_budget_that_holds_no_epoch_is_told_soon(tmp_path, monkeypatch):
+    """After a few steps, not when the time is up; and nothing else is begun."""
+    ticks = itertools.count(0, 100)
+    runs = campaign(methods=["base"], seeds=range(1))[:3]
+    monkeypatch.setattr(training.time, "time", lambda: next(ticks))
+    attempts = list(sweeps.sweep(runs, outputs=tmp_path, until=450.0))
+    assert [attempt.state for attempt in attempts] == ["interrupted", "not begun", "not begun"]
+    assert "an epoch takes about 600 s" in attempts[0].text  # four steps; at two the clock was looked at thrice
+
+
+def test_replicas_end_each_on_its_own(tmp_path):
+    """One is being trained elsewhere; the others finish, and are told so."""
+    runs = [gdwlib.RunConfig(preset="smoke", method="base", seed=seed) for seed in range(3)]
+    with RunFolder(tmp_path, runs[1]).locked():
+        attempts = list(sweeps.sweep(runs, outputs=tmp_path, replicas=3))
+    assert [attempt.state for attempt in attempts] == ["finished", "being trained elsewhere", "finished"]
+    assert [attempt.config for attempt in attempts] == runs
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, how):
+    command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "sweep", "--preset", "smoke", "--datasets", "fashion"]
+    command += ["--jobs", "2", "--outputs", str(tmp_path)]
+    # pytest's own shell may have SIGINT ignored, which a child would inherit
+    restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **restore)
+    for line in process.stderr:
+        if "finished" in line:
+            break
+    process.send_signal(how)
+    process.communicate(timeout=30)
+    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
+    for _ in range(100):
+        try:
+            os.killpg(process.pid, 0)  # is anyone of its group left?
+        except ProcessLookupError:
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("a process is left")
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--budget", "soon"], "--budget"),
         (["--jobs", "0"], "--jobs: must be at least 1"),
         (["--seeds", "0"], "--seeds: must be at least 1"),
+        (["--capture", "--replicas", "2"], "--capture: of one run alone"),
+        (["--capture", "--device", "cpu"], "--capture: needs a CUDA device"),
     ],
 )
 def test_bad_arguments_are_one_line(tmp_path, capsys, arguments, message):

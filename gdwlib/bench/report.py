@@ -12,7 +12,7 @@ from gdwlib.records import write_file
 
 def result_path(outputs: Path, setting: Setting) -> Path:
     """outputs/bench/torch2.15.0-cpu2-float32.json: on a CPU with the number of threads, else with the card's name."""
-    device = f"cpu{torch.get_num_threads()}"
+    device = f"cpu{torch.get_num_threads()}" if setting.device == "cpu" else setting.device
     if setting.device.startswith("cuda"):
         device = torch.cuda.get_device_name().lower().replace(" ", "-")
     return outputs / "bench" / f"torch{torch.__version__.split('+')[0]}-{device}-{setting.precision}.json"

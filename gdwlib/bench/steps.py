@@ -91,6 +91,8 @@ def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable
         )
     for row in rows:
         row |= {f"{what}_ratio": row[what] / rows[0][what] for what in ("peak_mib", "operations")}
+        if row["step"] == CAPTURED:  # its memory was taken at the recording
+            row |= dict.fromkeys(("peak_mib", "peak_mib_ratio"), float("nan"))
     return rows
 
 

@@ -54,5 +54,8 @@ class GDW(Method):
     def load_state_dict(self, state: dict) -> None:
         self.gdw.load_state_dict(state)
 
+    def optimizers(self) -> list:
+        return [*super().optimizers(), self.gdw.weight_optimizer]
+
     def networks(self) -> dict:
         return super().networks() | {"weight_net": self.gdw.weight_net}

@@ -102,6 +102,10 @@ class Method:
         """What a record keeps, each as NAME.pt."""
         return {"model": self.model}
 
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """All that a step moves something with."""
+        return [learner.optimizer for learner in self.learners]
+
     def check(self) -> None:
         """Raise what a step on an accelerator could not raise without synchronising."""
         for learner in self.learners:
