@@ -31,7 +31,19 @@ _HOME = {
     "long_tail_counts": "gdwlib.data",
     "METHODS": "gdwlib.methods",
 }
-_MODULES = ("models", "weighting", "bilevel", "data", "methods", "evidence", "tables", "paper", "plots", "figures")
+_MODULES = (
+    "bench",
+    "models",
+    "weighting",
+    "bilevel",
+    "data",
+    "methods",
+    "evidence",
+    "tables",
+    "paper",
+    "plots",
+    "figures",
+)
 
 __all__ = [*_HOME, *_MODULES]
 

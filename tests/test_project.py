@@ -63,6 +63,12 @@ def test_the_conda_environment_asks_for_this_project():
     assert conda == ["python=3.11", "pip"] and pip == {"pip": ["--editable .[dev]"]}
 
 
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gdwlib").rglob("__init__.py")}
+    assert set(listed) == there
+
+
 def test_the_readme_loop_runs_as_printed():
     (block,) = (b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "GDW(" in b)
     data = torch.utils.data.TensorDataset(torch.randn(60, 3, 16, 16), torch.randint(0, 10, (60,)))

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from gdwlib.bench.setting import Setting
+from gdwlib.config import project_folder
 from gdwlib.machine import environment
 from gdwlib.records import write_file
 
@@ -71,9 +72,17 @@ HEADS = {
 }
 
 
-def results(outputs: Path) -> dict[str, dict]:
-    """Every result file by its name without .json; each maps a section to {"environment", "rows"}."""
-    return {path.stem: json.loads(path.read_text()) for path in sorted((outputs / "bench").glob("*.json"))}
+def results(outputs: Path | str | None = None) -> dict[str, dict]:
+    """Every result file by its name without .json; each maps a section to {"environment", "rows"}.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    folder = (Path(outputs) if outputs is not None else project_folder("outputs")) / "bench"
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    if not found:
+        raise FileNotFoundError(f"{folder}: no measurements; make them: python -m gdwlib bench steps parts loop growth")
+    return found
 
 
 def as_text(section: str, rows: list[dict] | dict) -> str:
