@@ -18,7 +18,7 @@ _HOME = {
     "ALGORITHM_VERSION": "gdwlib.config",
     "check_parameters": "gdwlib.config",
     "run": "gdwlib.training",
-    "run_replicas": "gdwlib.training",
+    "run_replicas": "gdwlib.sweep",
     "OutOfTime": "gdwlib.training",
     "load_split": "gdwlib.training",
     "anatomy": "gdwlib.one_image",

@@ -124,7 +124,7 @@ def at_least(args: argparse.Namespace, least: int, *names: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from gdwlib.training import run_replicas
+    from gdwlib.sweep import run_replicas
 
     fields = {field.name for field in dataclasses.fields(RunConfig)}
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})

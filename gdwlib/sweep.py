@@ -20,12 +20,13 @@ from pathlib import Path
 
 import torch
 
-from gdwlib.config import RunConfig
+from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import DataError
 from gdwlib.machine import cores
 from gdwlib.methods import METHODS
 from gdwlib.records import RecordError, RunFolder, RunRecord, RunTaken
-from gdwlib.training import OutOfTime, attempt_together
+from gdwlib.replicas import train_together
+from gdwlib.training import OutOfTime, run
 
 # the columns of Tables 2 to 4, those that decide most claims first
 COLUMNS = (
@@ -76,6 +77,55 @@ def seconds_of(text: str) -> float:
     if not match or float(match[1]) == 0:
         raise ValueError(f"--budget: a time like 90s, 9m or 1.5h, not {text!r}")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def run_replicas(configs: Sequence[RunConfig], **how) -> list[RunRecord]:
+    """`run` for configurations that differ only in their seed, trained together: see `gdwlib.replicas`.
+
+    Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
+    together, and its environment says how many there were when it was last begun or resumed. Finished runs are
+    loaded, interrupted ones go on.
+
+    Args:
+        how: `run`'s outputs, data, progress, until.
+
+    Raises:
+        ValueError: they differ in more than the seed.
+        What `run` raises, for the first run that failed, when the others are done.
+    """
+    ends = attempt_together(configs, **how)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return ends
+
+
+def attempt_together(
+    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how
+) -> list[RunRecord | BaseException]:
+    """`run_replicas`, but what a run raises is returned in its record's place."""
+    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
+        raise ValueError("replicas: must be of different seeds, and differ in nothing else")
+    if len(configs) > 1 and configs[0].capture:
+        raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
+    folder = Path(outputs) if outputs is not None else project_folder("outputs")
+    missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
+
+    def job(config: RunConfig) -> Callable:
+        return lambda engine: run(
+            config, outputs=outputs, progress=progress and config is missing[0], engine=engine, **how
+        )
+
+    errors: dict[RunConfig, BaseException | None] = {}
+    if len(missing) > 1:
+        errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
+    ends: list[RunRecord | BaseException] = []
+    for config in configs:
+        try:
+            ends.append(errors.get(config) or run(config, outputs=outputs, progress=progress, **how))
+        except Exception as error:
+            ends.append(error)
+    return ends
 
 
 STATES = ("finished", "interrupted", "not begun", "being trained elsewhere", "failed")

@@ -1,9 +1,8 @@
 """run(config): train, evaluate once an epoch, checkpoint, resume, and leave a record."""
 
-import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,6 @@ from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import MODELS
 from gdwlib.progress import Progress
 from gdwlib.records import RecordError, RunFolder, RunRecord
-from gdwlib.replicas import train_together
 
 
 class OutOfTime(RuntimeError):
@@ -77,55 +75,6 @@ def run(
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
     return record
-
-
-def run_replicas(configs: Sequence[RunConfig], **how) -> list[RunRecord]:
-    """`run` for configurations that differ only in their seed, trained together: see `gdwlib.replicas`.
-
-    Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
-    together, and its environment says how many there were when it was last begun or resumed. Finished runs are
-    loaded, interrupted ones go on.
-
-    Args:
-        how: `run`'s outputs, data, progress, until.
-
-    Raises:
-        ValueError: they differ in more than the seed.
-        What `run` raises, for the first run that failed, when the others are done.
-    """
-    ends = attempt_together(configs, **how)
-    for end in ends:
-        if isinstance(end, BaseException):
-            raise end
-    return ends
-
-
-def attempt_together(
-    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how
-) -> list[RunRecord | BaseException]:
-    """`run_replicas`, but what a run raises is returned in its record's place."""
-    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
-        raise ValueError("replicas: must be of different seeds, and differ in nothing else")
-    if len(configs) > 1 and configs[0].capture:
-        raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
-    folder = Path(outputs) if outputs is not None else project_folder("outputs")
-    missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
-
-    def job(config: RunConfig) -> Callable:
-        return lambda engine: run(
-            config, outputs=outputs, progress=progress and config is missing[0], engine=engine, **how
-        )
-
-    errors: dict[RunConfig, BaseException | None] = {}
-    if len(missing) > 1:
-        errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
-    ends: list[RunRecord | BaseException] = []
-    for config in configs:
-        try:
-            ends.append(errors.get(config) or run(config, outputs=outputs, progress=progress, **how))
-        except Exception as error:
-            ends.append(error)
-    return ends
 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
