@@ -1,6 +1,7 @@
 """The command line: `python -m gdwlib COMMAND --help`."""
 
 import argparse
+import contextlib
 import dataclasses
 import inspect
 import re
@@ -232,6 +233,13 @@ def bench(args: argparse.Namespace) -> None:
             rows = measure.measure_loop(loop, args.data, 20, say)
         measure.keep(path, section, rows, setting)
         print(measure.as_text(section, rows))
+        if section == "steps":
+            with contextlib.suppress(ModuleNotFoundError):  # seaborn, on a bare node
+                from gdwlib import plots
+
+                plots.style()
+                plots.step_costs(rows).savefig(path.with_suffix(".png"))
+                print(path.with_suffix(".png"))
     print(path)
 
 
