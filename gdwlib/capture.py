@@ -1,7 +1,8 @@
 """A training step recorded once and replayed, as a CUDA graph: nothing of it waits for Python any more.
 
-On a fast accelerator the paper's small network spends most of a step waiting for Python to launch its thousands of
-small kernels. A recorded step is launched as a whole.
+A step of the paper's small network is thousands of small kernels, which Python launches one by one; a fast accelerator
+may wait for it. A recorded step is launched as a whole. (Written and tested without a GPU: the tests replay a log of a
+step's tensor operations in a graph's place.)
 """
 
 from collections.abc import Callable
