@@ -30,8 +30,10 @@ class BasicBlock(nn.Module):
             return x
         before = self.new_channels // 2
         padding = (0, 0, 0, 0, before, self.new_channels - before)
-        own = x[:, :, :: self.stride, :: self.stride].chunk(self.replicas, 1)
-        return torch.cat([F.pad(channels, padding) for channels in own], 1)
+        x = x[:, :, :: self.stride, :: self.stride]
+        if self.replicas == 1:
+            return F.pad(x, padding)
+        return torch.cat([F.pad(own, padding) for own in x.chunk(self.replicas, 1)], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         out = F.relu(self.bn1(self.conv1(x)))  # (n, channels, H/stride, W/stride)

@@ -3,9 +3,9 @@
     python -m gdwlib sweep --preset small --budget 30m
 
 trains what is missing of the paper's Tables 2 to 4, the most valuable first, and stops in time; the same command goes
-on from there. (A budget must hold an epoch: at the paper preset a quarter of an hour on a core.) On a CPU each run has
-one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the fastest way;
-several sweeps may work on the same folder at once.
+on from there. (A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) On a CPU
+each run has one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the
+fastest way for the presets' networks; several sweeps may work on the same folder at once.
 """
 
 import dataclasses

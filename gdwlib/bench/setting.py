@@ -9,7 +9,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gdwlib import bilevel
 from gdwlib.config import PRECISIONS, RunConfig
 from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import CifarResNet
@@ -52,7 +51,7 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
 
 
-def method(setting: Setting, name: str, model: nn.Module, engine=bilevel) -> Method:
+def method(setting: Setting, name: str, model: nn.Module) -> Method:
     """A method as it is in the last epoch of a run: after GLC's and Gen-label's first phases, say."""
     config = RunConfig(dataset="cifar10", preset="paper", method=name, batch_size=setting.batch_size)
     some = setting.batch()
@@ -61,8 +60,6 @@ def method(setting: Setting, name: str, model: nn.Module, engine=bilevel) -> Met
     for epoch in range(config.total_epochs):
         made.start_epoch(epoch)
     made.set_learning_rate(0.1)
-    for learner in made.learners:
-        learner.engine = engine
     return made
 
 
