@@ -4,8 +4,9 @@ PyTorch's forward mode recomputes the network's outputs beside their tangents. C
 nearly all of that arithmetic, and their outputs are known already, as are those of ReLUs: `Recording` keeps them
 during the forward pass and `Reusing` hands them back, in the order of the calls, with the tangent the product rule
 gives. Where batch norm follows a convolution, as in ResNets, this costs no memory, since the backward pass holds these
-outputs anyway. Batch norm's tangent is a dozen elementwise passes when PyTorch derives it and three fused ones here. Every other operation, and a layer whose output a later one
-overwrites in place, takes PyTorch's own rule. The numbers are the same up to the order of sums.
+outputs anyway. Batch norm's tangent is a dozen elementwise passes when PyTorch derives it and three fused ones here.
+Every other operation, and a layer whose output a later one overwrites in place, takes PyTorch's own rule. The numbers
+are the same up to the order of sums.
 """
 
 import torch
