@@ -11,6 +11,7 @@ import typing
 from pathlib import Path
 
 from gdwlib.bench.steps import STEPS
+from gdwlib.campaign import CAMPAIGNS, expected_seconds, missing
 from gdwlib.config import DEVICES, PRECISIONS, PRESETS, RunConfig, nearest, project_folder
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
@@ -67,15 +68,18 @@ def parser() -> Parser:
     run.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds SEED..SEED+K-1 together "
                      "as one network in groups (default: 1)")  # fmt: skip
 
-    sweep = commands.add_parser("sweep", parents=[folders], help="train what is missing of the paper's tables")
+    sweep = commands.add_parser("sweep", parents=[folders], help="train what is missing of many runs")
+    sweep.add_argument("campaign", nargs="?", choices=CAMPAIGNS, default="tables", metavar="CAMPAIGN",
+                       help="tables: the paper's Tables 2 to 4 (default); evidence: the runs behind the "
+                       "committed notebooks")  # fmt: skip
     sweep.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
     sweep.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
-    sweep.add_argument("--datasets", nargs="+", choices=DATASETS, default=["cifar10", "cifar100"], metavar="NAME",
-                       help="(default: cifar10 cifar100)")  # fmt: skip
+    sweep.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",
+                       help="(default: cifar10 cifar100; of the evidence, fashion cifar10)")  # fmt: skip
     sweep.add_argument(
         "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
     )
-    sweep.add_argument("--seeds", type=int, default=5, metavar="N", help="seeds 0..N-1 (default: 5)")
+    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of the evidence, 3)")
     sweep.add_argument("--jobs", type=int, metavar="N", help="runs at once (default: a CPU's cores; 1 on a GPU)")
     sweep.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
     sweep.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
@@ -158,19 +162,23 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError("--capture: of one run alone, not of --replicas; leave one of them off")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
     outputs = args.outputs or project_folder("outputs")
+    campaign = CAMPAIGNS[args.campaign]
+    seeds = range(args.seeds or campaign.seeds)
     runs = [
         dataclasses.replace(config, device=args.device, capture=args.capture)
-        for config in sweeps.campaign(args.preset, args.datasets, args.methods, range(args.seeds))
+        for config in campaign.runs(args.preset, args.datasets or campaign.datasets, args.methods, seeds)
     ]
+    if not runs:
+        raise ValueError(f"--datasets, --methods: the {args.campaign} has no such runs")
     device = runs[0].torch_device().type
     if args.capture and device != "cuda":
         raise ValueError(f"--capture: needs a CUDA device, this is {device}; leave it off")
-    left = sweeps.missing(runs, outputs)
-    print(f"{len(runs)} runs, {len(left)} missing", file=sys.stderr)
+    left = missing(runs, outputs)
+    jobs = args.jobs or (cores() if device == "cpu" else 1)
+    print(f"{len(runs)} runs, {len(left)} missing{expected(left, jobs)}", file=sys.stderr)
     if args.list:
         print("\n".join(config.run_id for config in left))
         return
-    jobs = args.jobs or (cores() if device == "cpu" else 1)
     going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, jobs=jobs, replicas=args.replicas)
     counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
     print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
@@ -178,6 +186,15 @@ def sweep(args: argparse.Namespace) -> None:
         print("nothing was finished in this time; a larger --budget gets further at once", file=sys.stderr)
     if counts["failed"]:
         raise RecordError(f"{counts['failed']} runs failed, see above; the same command tries them again")
+
+
+def expected(runs: list[RunConfig], jobs: int) -> str:
+    """How long they will take, where all of them have records in the project's own outputs/."""
+    seconds = expected_seconds(runs, project_folder("outputs"))
+    if not seconds:
+        return ""
+    minutes = round(seconds / jobs / 60)
+    return f"; about {minutes // 60} h {minutes % 60:02} min, {jobs} at once, by the times in the committed records"
 
 
 def table(args: argparse.Namespace) -> None:

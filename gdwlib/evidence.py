@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from gdwlib.config import RunConfig, project_folder
+from gdwlib.config import COMPUTED, RunConfig, project_folder
 from gdwlib.records import RunFolder, RunRecord
 
 CONFIDENCE = 0.95
@@ -72,7 +72,7 @@ def _config(path: Path) -> RunConfig | None:
 
 
 def _key(config: RunConfig) -> tuple:
-    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", "device")))
+    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", *COMPUTED)))
 
 
 def final_accuracy(record: RunRecord) -> float:

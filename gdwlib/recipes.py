@@ -96,6 +96,7 @@ _AUTHORS: dict[str, tuple[dict, dict]] = {
     "focal": (_CLASS_BALANCED | {"focal_sigmoid": True, "focal_gamma": 1.0}, _CLASS_BALANCED_SIZE),
     "class_balanced": (_CLASS_BALANCED, _CLASS_BALANCED_SIZE),
 }
+WITH_AUTHORS_RECIPE = tuple(name for name in _AUTHORS if " " not in name)
 
 
 def recipe_fields(recipe: str, method: str, preset: str, imbalance: float) -> dict:
@@ -103,7 +104,7 @@ def recipe_fields(recipe: str, method: str, preset: str, imbalance: float) -> di
     if recipe == "paper":
         return {}
     if method not in _AUTHORS:
-        there = ", ".join(name for name in _AUTHORS if " " not in name)
+        there = ", ".join(WITH_AUTHORS_RECIPE)
         raise ValueError(f"recipe: the authors' own is there for {there}; not for {method}")
     longer = f"{method} under imbalance"
     fields, at_paper_size = _AUTHORS[longer if imbalance < 1 and longer in _AUTHORS else method]

@@ -1,11 +1,11 @@
-"""Many runs: which, in what order, and as many as fit in a budget of time.
+"""Many runs: as many as fit in a budget of time, several at once.
 
     python -m gdwlib sweep --preset small --budget 30m
 
-trains what is missing of the paper's Tables 2 to 4, the most valuable first, and stops in time; the same command goes
-on from there. (A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) On a CPU
-each run has one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the
-fastest way for the presets' networks; several sweeps may work on the same folder at once.
+trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command goes on from there.
+(A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) On a CPU each run has
+one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the fastest way
+for the presets' networks; several sweeps may work on the same folder at once.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -23,52 +23,9 @@ import torch
 from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import DataError
 from gdwlib.machine import cores
-from gdwlib.methods import METHODS
 from gdwlib.records import RecordError, RunFolder, RunRecord, RunTaken
 from gdwlib.replicas import train_together
 from gdwlib.training import OutOfTime, run
-
-# the columns of Tables 2 to 4, those that decide most claims first
-COLUMNS = (
-    {"noise": "uniform", "noise_ratio": 0.4},
-    {"noise": "uniform", "noise_ratio": 0.6},
-    {"noise": "flip", "noise_ratio": 0.4},
-    {"noise": "flip", "noise_ratio": 0.2},
-    {"imbalance": 0.01},
-    {"imbalance": 0.1},
-    {},
-)
-FIRST = ("gdw", "mwnet", "base")  # what every claim is about
-VARIANTS = ({"zero_mean": False}, {"meta_overlap": True})  # of GDW, in the first column
-# what the paper compares only under label noise (Tables 2 and 3), or only under imbalance (Table 4)
-NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
-IMBALANCE_ONLY = ("focal", "class_balanced")
-
-
-def campaign(preset: str, datasets: Sequence[str], methods: Sequence[str], seeds: Iterable[int]) -> list[RunConfig]:
-    """The runs of Tables 2 to 4 and of two variants of GDW, the most valuable first: GDW, MWNet and Base on each data
-    set in turn, one seed of everything before the next, then the other methods likewise."""
-    seeds = list(seeds)
-    first, others = (
-        [name for name in (*FIRST, *METHODS) if name in methods and (name in FIRST) == wanted]
-        for wanted in (True, False)
-    )
-    runs = []
-    for group in (list(dict.fromkeys(first)), others):
-        for dataset in datasets:
-            for seed in seeds:
-                common = {"dataset": dataset, "preset": preset, "seed": seed}
-                for column in COLUMNS:
-                    left_out = NOISE_ONLY if "imbalance" in column else IMBALANCE_ONLY if "noise" in column else ()
-                    runs += [RunConfig(method=name, **common, **column) for name in group if name not in left_out]
-                if "gdw" in group:
-                    runs += [RunConfig(method="gdw", **common, **COLUMNS[0], **variant) for variant in VARIANTS]
-    return runs
-
-
-def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:
-    """Those without a complete record."""
-    return [config for config in runs if RunFolder(outputs, config).load()[0] is None]
 
 
 def seconds_of(text: str) -> float:

@@ -10,6 +10,7 @@ import time
 import pytest
 
 import gdwlib
+from gdwlib import campaign as campaigns
 from gdwlib import sweep as sweeps
 from gdwlib import training
 from gdwlib.__main__ import main
@@ -18,7 +19,7 @@ from gdwlib.records import RunFolder
 
 
 def campaign(preset="smoke", datasets=("fashion",), methods=METHODS, seeds=range(5)):
-    return sweeps.campaign(preset, datasets, methods, seeds)
+    return campaigns.of_tables(preset, datasets, methods, seeds)
 
 
 def test_the_paper_campaign_starts_with_what_decides_most():
@@ -32,7 +33,7 @@ def test_the_paper_campaign_starts_with_what_decides_most():
         expected = [(method, noise, ratio, mu, 0, "cifar10") for method in ("gdw", "mwnet", "base")]
         assert first[3 * place : 3 * place + 3] == expected
     assert [(c.zero_mean, c.meta_overlap) for c in runs[21:23]] == [(False, False), (True, True)]
-    assert runs[23].seed == 1 and runs[5 * 23].dataset == "cifar100" and runs[10 * 23].method not in sweeps.FIRST
+    assert runs[23].seed == 1 and runs[5 * 23].dataset == "cifar100" and runs[10 * 23].method not in campaigns.FIRST
     pairs = {(c.method, c.noise != "none", c.imbalance < 1) for c in runs}
     assert ("glc", False, True) not in pairs and ("focal", True, False) not in pairs
     assert {c.method for c in runs} == set(METHODS)
