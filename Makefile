@@ -10,11 +10,15 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # the machine's own certificates, as behind a company's proxy
 export UV_SYSTEM_CERTS = 1
 
-.PHONY: help quickstart lab notebooks test lint lock
+# where `make evidence` trains and writes everything a second time
+AGAIN ?= build/evidence
+
+.PHONY: help quickstart lab notebooks evidence test lint lock
 help:
 	@echo "make quickstart   run the first notebook, training one more seed live (minutes on two CPU cores)"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make notebooks    run every notebook again in place, from the committed records"
+	@echo "make evidence     train and measure everything again, from nothing, beside the committed records (hours)"
 	@echo "make test         everything CI checks"
 	@echo "make lint         style only"
 	@echo "make lock         resolve requirements.lock anew"
@@ -47,6 +51,23 @@ notebooks: .venv/ready
 		$(BIN)/jupyter nbconvert --log-level ERROR --to notebook --execute --inplace \
 			--ExecutePreprocessor.record_timing=False $$notebook $(QUIET) || exit 1; \
 	done
+
+evidence: .venv/ready
+	@echo "== 1 of 4: every record behind the notebooks, into $(AGAIN); if stopped, the same command goes on"
+	@$(BIN)/python -m gdwlib sweep evidence --outputs $(AGAIN)
+	@echo "== 2 of 4: the speed, undisturbed (about half an hour on two cores)"
+	@test -e $(AGAIN)/bench/complete || { \
+		$(BIN)/python -m gdwlib bench steps parts loop growth --dataset cifar10 --rounds 12 --outputs $(AGAIN) && \
+		$(BIN)/python benchmarks/replicas.py --outputs $(AGAIN) && touch $(AGAIN)/bench/complete; }
+	@echo "== 3 of 4: every notebook from these, into $(AGAIN)/notebooks (a few minutes)"
+	@mkdir -p $(AGAIN)/notebooks
+	@for notebook in notebooks/*.ipynb; do \
+		echo "== $$notebook"; \
+		$(BIN)/papermill $$notebook $(AGAIN)/$$notebook --cwd notebooks -p outputs $(abspath $(AGAIN)) \
+			--no-progress-bar $(QUIET) || exit 1; \
+	done
+	@echo "== 4 of 4: beside the committed records"
+	@$(BIN)/python -m gdwlib compare $(AGAIN)
 
 lint: .venv/ready
 	@echo "== Style: ruff, notebooks included"

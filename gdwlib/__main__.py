@@ -91,6 +91,9 @@ def parser() -> Parser:
     table.add_argument("--dataset", choices=DATASETS, metavar="NAME", help="one data set (default: both CIFARs)")
     table.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: the largest that has records)")
 
+    compare = commands.add_parser("compare", parents=[folders], help="records trained again, beside those of outputs/")
+    compare.add_argument("again", type=Path, metavar="DIR", help="the --outputs they were trained into")
+
     bench = commands.add_parser("bench", parents=[folders], help="time, memory and operations of every method's step")
     bench.add_argument(
         "sections", nargs="*", choices=SECTIONS, default=["steps", "loop"], metavar="SECTION",
@@ -217,6 +220,27 @@ def table(args: argparse.Namespace) -> None:
         print(f"Records of other data sets: --dataset {' or '.join(others)}")
 
 
+def compare(args: argparse.Namespace) -> None:
+    try:
+        from gdwlib.evidence import Evidence, trained_twice
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{error.name} is needed to compare; pip install 'gdwlib[notebooks]'") from error
+    outputs = args.outputs or project_folder("outputs")
+    twice = trained_twice(Evidence(outputs), Evidence(args.again))
+    if not twice:
+        raise ValueError(f"{args.again}: has no complete record of a run that {outputs} has one of")
+    other = [run for run in twice if not run.equal]
+    for run in other:
+        print(f"{run.run_id}: {run.before:.2f}% before, {run.after:.2f}% again ({run.after - run.before:+.2f})")
+    print(f"{len(twice)} runs trained twice: {len(twice) - len(other)} equal bit for bit in every epoch's numbers")
+    if other:
+        gaps = [run.after - run.before for run in other]
+        far = max(map(abs, gaps))
+        print(
+            f"the others' final accuracies differ by {far:.2f} points at most, {sum(gaps) / len(gaps):+.2f} on average"
+        )
+
+
 def bench(args: argparse.Namespace) -> None:
     import torch
 
@@ -270,7 +294,8 @@ def data(args: argparse.Namespace) -> None:
 def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     try:
-        {"run": run, "sweep": sweep, "table": table, "data": data, "bench": bench}[args.command](args)
+        commands = {"run": run, "sweep": sweep, "table": table, "compare": compare, "bench": bench, "data": data}
+        commands[args.command](args)
     except (DataError, RecordError, ValueError, FloatingPointError) as error:
         print(f"gdwlib {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

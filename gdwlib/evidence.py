@@ -62,6 +62,40 @@ class Evidence:
         """The data sets with records."""
         return {dict(key)["dataset"] for key in self._runs}
 
+    def records(self) -> dict[str, RunRecord]:
+        """All of them, by run id."""
+        return {record.path.name: record for runs in self._runs.values() for record in runs.values()}
+
+
+class Again(NamedTuple):
+    """A run that was trained twice."""
+
+    run_id: str
+    equal: bool  # every epoch's losses and accuracy, bit for bit
+    before: float  # final accuracy, percent
+    after: float
+
+
+def trained_twice(before: Evidence, after: Evidence) -> list[Again]:
+    """The runs of which both folders have a record, by run id. What may differ on another machine, another number of
+    threads or another torch is the order of sums, which training amplifies."""
+    ours, theirs = before.records(), after.records()
+    return [
+        Again(
+            run_id,
+            _numbers(ours[run_id]) == _numbers(theirs[run_id]),
+            final_accuracy(ours[run_id]),
+            final_accuracy(theirs[run_id]),
+        )
+        for run_id in sorted(ours.keys() & theirs.keys())
+    ]
+
+
+def _numbers(record: RunRecord) -> list[dict]:
+    """What the epochs came to, without how long they took."""
+    times = ("seconds", "per_second")
+    return [{name: value for name, value in line.items() if not name.endswith(times)} for line in record.metrics]
+
 
 def _config(path: Path) -> RunConfig | None:
     """None where the file is damaged, or of another version of the code."""
