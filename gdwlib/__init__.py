@@ -22,6 +22,7 @@ _HOME = {
     "OutOfTime": "gdwlib.training",
     "load_split": "gdwlib.training",
     "anatomy": "gdwlib.one_image",
+    "pulls": "gdwlib.loss_pulls",
     "RunRecord": "gdwlib.records",
     "RecordError": "gdwlib.records",
     "DataError": "gdwlib.data",
@@ -41,6 +42,7 @@ _MODULES = (
     "evidence",
     "tables",
     "paper",
+    "contents",
     "plots",
     "figures",
 )

@@ -1,7 +1,9 @@
 """Which runs, and in what order: those of the paper's tables, and those behind the committed notebooks."""
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from gdwlib.config import RunConfig
@@ -108,6 +110,11 @@ def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:
 
 
 def expected_seconds(runs: Iterable[RunConfig], outputs: Path) -> float | None:
-    """What the runs took in all, by their records; None where one has none."""
-    records = [RunFolder(outputs, config).load()[0] for config in runs]
-    return None if None in records else sum(record.result["seconds"] for record in records)
+    """What the runs will take in all, by their records: of each the median over the seeds. None where one has none."""
+    of: dict[RunConfig, list[float]] = {}
+    for config in runs:
+        record = RunFolder(outputs, config).load()[0]
+        if record is None:
+            return None
+        of.setdefault(dataclasses.replace(config, seed=0), []).append(record.result["seconds"])
+    return sum(median(seconds) * len(seconds) for seconds in of.values())

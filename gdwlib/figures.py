@@ -12,7 +12,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from gdwlib.plots import PALETTE, provenance
+from gdwlib.plots import CLEAN, PALETTE, WRONG, provenance
 from gdwlib.records import RunRecord
 from gdwlib.tables import PUBLISHED, TABLES, row_name
 from gdwlib.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
@@ -103,6 +103,33 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
     _note(axes, 10, "paper: GDW below 10%")
     axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
     return provenance(figure, records, "; thin lines: single seeds")
+
+
+def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
+    """What the meta step asks of images by their loss (`gdwlib.pulls`): a row a setting, a column an epoch. Each point
+    is a fifth of the training images; the number beside it is how many percent of their labels are wrong."""
+    figure, grid = plt.subplots(
+        len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
+    )
+    lines = (("pull_right", CLEAN, "label right"), ("pull_wrong", WRONG, "label wrong"), ("pull", "black", "all"))
+    for row, (name, rows) in zip(grid, found.items(), strict=True):
+        for axes, epoch in zip(row, epochs, strict=True):
+            part = pd.DataFrame([line for line in rows if line["epoch"] == epoch]).astype(float)
+            for column, colour, label in lines:
+                thick = {"marker": "o", "linewidth": 2.4} if column == "pull" else {"marker": ".", "linewidth": 1.2}
+                axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
+            for loss, pull, wrong in part[["loss", "pull", "wrong"]].itertuples(index=False):
+                axes.annotate(f"{wrong:.0f}", (loss, pull), xytext=(0, 6), textcoords="offset points", ha="center",
+                              fontsize=8)  # fmt: skip
+            axes.axhline(0, color="0.3", linewidth=0.9)
+            axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
+            axes.margins(x=0.08)
+        row[0].set_ylabel("pull on the weight (nats)")
+    for axes in grid[-1]:
+        axes.set_xlabel("loss (nats)")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
 
 
 def _require_statistics(records: Sequence[RunRecord], name: str) -> None:

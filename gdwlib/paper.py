@@ -10,7 +10,7 @@ from gdwlib.data import wrong_rate
 from gdwlib.evidence import Evidence, paired, spread_ratio
 from gdwlib.models import WeightNet
 from gdwlib.records import RunRecord
-from gdwlib.tables import NAMES, PUBLISHED, TABLES
+from gdwlib.tables import NAMES, PUBLISHED, TABLES, printed_gap
 from gdwlib.verdicts import (
     CONTRADICTED,
     LESS,
@@ -23,7 +23,6 @@ from gdwlib.verdicts import (
     exactly,
     growth,
     increased,
-    printed_gap,
     printed_relative_gain,
     separation,
     special_case,

@@ -28,6 +28,7 @@ METHOD_OF = {
     "GDW": "gdw",
 }
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
+SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
 NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
 
 
@@ -79,6 +80,13 @@ def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[fl
     return (float(chosen["mean"].iloc[0]), float(chosen["std"].iloc[0])) if len(chosen) else None
 
 
+def printed_gap(table: int, dataset: str, level: float, ours: str, theirs: str) -> tuple[float, float]:
+    """The range around the difference of two printed cells: two standard errors, of five runs a cell."""
+    a, b = (paper_cell(table, dataset, level, method) for method in (ours, theirs))
+    margin = 2 * float(np.sqrt((a[1] ** 2 + b[1] ** 2) / 5))
+    return a[0] - b[0] - margin, a[0] - b[0] + margin
+
+
 def table_configs(
     number: int,
     dataset: str,
@@ -126,7 +134,8 @@ def compare(
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
     the paper's, for its own data sets; `best epoch`, for information; `over MWNet`, `over Base`: paired intervals
-    (`Interval` or None); `paper over Base`.
+    (`Interval` or None); `paper over Base`; `gain over Base`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN
+    where one of them is not clear of chance (ours by its 95% interval, the paper's by two standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
@@ -140,6 +149,7 @@ def compare(
         finals = np.array([final_accuracy(record) for record in runs.values()])
         paper = paper_cell(number, published, level, config.method) if own else None
         paper_base = paper_cell(number, published, level, "base")
+        gain = None if config.method == "base" else paired(runs, base)
         rows[level, config.method, config.recipe] = {
             "paper": paper[0] if paper else np.nan,
             "paper std": paper[1] if paper else np.nan,
@@ -149,14 +159,22 @@ def compare(
             "difference": finals.mean() - paper[0] if paper and len(finals) and published == dataset else np.nan,
             "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()]) if runs else np.nan,
             "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
-            "over Base": None if config.method == "base" else paired(runs, base),
+            "over Base": gain,
             "paper over Base": paper[0] - paper_base[0] if paper and paper_base else np.nan,
+            "gain over Base": _agreement(gain, printed_gap(number, published, level, config.method, "base"))
+            if paper and gain
+            else "",
         }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(rows, names=["level", "method", "recipe"])
     frame = frame.reset_index()
     frame.attrs = {"number": number, "dataset": dataset, "preset": preset, "published": published}
     return frame
+
+
+def _agreement(ours: Interval, printed: tuple[float, float]) -> str:
+    signs = [(low > 0) - (high < 0) for low, high in ((ours.low, ours.high), printed)]
+    return OPEN if 0 in signs else SAME if signs[0] == signs[1] else OPPOSITE
 
 
 def readable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -189,6 +207,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "over MWNet, 95%": frame["over MWNet"].map(test),
             "over Base, 95%": frame["over Base"].map(test),
             "paper over Base": [number(value, True) for value in frame["paper over Base"]],
+            "gain over Base": frame["gain over Base"].replace("", "–"),
         }
     )
     return (shown if here else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))

@@ -27,7 +27,7 @@ from gdwlib.evidence import Evidence, Interval, Runs, auroc, mean_interval, pair
 from gdwlib.gdw import GDW
 from gdwlib.models import resnet32
 from gdwlib.records import RunRecord
-from gdwlib.tables import TABLES, paper_cell, paper_numbers
+from gdwlib.tables import TABLES, paper_numbers
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "not enough evidence"
 MORE, LESS = (0.0, np.inf), (-np.inf, 0.0)  # ranges of a difference: better, worse
@@ -103,13 +103,6 @@ class Claim:
             return CONTRADICTED
         enough = 4 / 5 * len(verdicts) if self.nearly else len(verdicts)
         return REPRODUCED if not no and yes >= enough else UNDECIDED
-
-
-def printed_gap(table: int, dataset: str, level: float, ours: str, theirs: str) -> tuple[float, float]:
-    """The range around the difference of two printed cells: two standard errors, of five runs a cell."""
-    a, b = (paper_cell(table, dataset, level, method) for method in (ours, theirs))
-    margin = 2 * float(np.sqrt((a[1] ** 2 + b[1] ** 2) / 5))
-    return a[0] - b[0] - margin, a[0] - b[0] + margin
 
 
 def printed_relative_gain(table: int, dataset: str, level: float) -> float:
