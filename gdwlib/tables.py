@@ -1,6 +1,6 @@
 """The paper's Tables 2 to 5 as data, and ours beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gdwlib.campaign import IMBALANCE_ONLY, NOISE_ONLY
 from gdwlib.config import RunConfig, nearest
 from gdwlib.evidence import Evidence, Interval, final_accuracy, paired
-from gdwlib.recipes import PRESETS
+from gdwlib.recipes import PRESETS, WITH_AUTHORS_RECIPE
 
 # the library's methods under the names of the paper's tables, in the order there
 METHOD_OF = {
@@ -41,6 +42,7 @@ class Table:
     levels: tuple[float, ...]  # noise ratios, or μ; the first is the clean, balanced setting
     methods: tuple[str, ...]
     recipes: tuple[str, ...] = ()  # methods shown by their authors' recipe as well
+    others: tuple[str, ...] = ()  # methods the paper leaves out here, shown where there are records
 
     def setting(self, level: float) -> dict:
         """The fields of a run at a level."""
@@ -56,10 +58,11 @@ class Table:
 _NOISE = ("base", "finetune", "coteaching", "glc", "l2rw", "insw", "mwnet", "soft_label", "gen_label", "gdw")
 _IMBALANCE = ("base", "finetune", "focal", "class_balanced", "l2rw", "insw", "mwnet", "gdw")
 TABLES = {
-    2: Table(2, "Test accuracy with uniform label noise", (0.0, 0.4, 0.6), (*_NOISE, "meta_only")),
-    3: Table(3, "Test accuracy with flip label noise", (0.0, 0.2, 0.4), (*_NOISE, "meta_only")),
+    2: Table(2, "Test accuracy with uniform label noise", (0.0, 0.4, 0.6), (*_NOISE, "meta_only"),
+             others=IMBALANCE_ONLY),
+    3: Table(3, "Test accuracy with flip label noise", (0.0, 0.2, 0.4), (*_NOISE, "meta_only"), others=IMBALANCE_ONLY),
     4: Table(4, "Test accuracy on long-tailed data", (1.0, 0.1, 0.01), (*_IMBALANCE, "meta_only"),
-             ("focal", "class_balanced", "l2rw", "mwnet")),
+             tuple(name for name in _IMBALANCE if name in WITH_AUTHORS_RECIPE), NOISE_ONLY),
 }  # fmt: skip
 
 
@@ -129,7 +132,8 @@ def compare(
     methods: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none.
+    """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none. The
+    table's methods, and its `others` where they have records.
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
@@ -140,8 +144,7 @@ def compare(
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
     rows = {}
-    for config in table_configs(number, dataset, preset, methods=methods, levels=levels, seeds=[0]):
-        level = config.imbalance if number == 4 else config.noise_ratio
+    for level, config in _cells(table, evidence, dataset, preset, methods, table.levels if levels is None else levels):
         own = config.recipe == "paper"  # the paper's row, not the authors'
         common = {"dataset": dataset, "preset": preset} | table.setting(level)
         mwnet, base = (evidence.runs(RunConfig(method=name, **common)) for name in ("mwnet", "base"))
@@ -170,6 +173,19 @@ def compare(
     frame = frame.reset_index()
     frame.attrs = {"number": number, "dataset": dataset, "preset": preset, "published": published}
     return frame
+
+
+def _cells(
+    table: Table, evidence: Evidence, dataset: str, preset: str, methods: Sequence[str] | None, levels: Sequence[float]
+) -> Iterator[tuple[float, RunConfig]]:
+    """Level by level, the table's rows and the others that have records."""
+    for level in levels:
+        for config in table_configs(table.number, dataset, preset, methods=methods, levels=[level], seeds=[0]):
+            yield level, config
+        for method in table.others if methods is None else ():
+            config = RunConfig(dataset=dataset, preset=preset, method=method, **table.setting(level))
+            if evidence.runs(config):
+                yield level, config
 
 
 def _agreement(ours: Interval, printed: tuple[float, float]) -> str:
