@@ -119,8 +119,15 @@ def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure
                 thick = {"marker": "o", "linewidth": 2.4} if column == "pull" else {"marker": ".", "linewidth": 1.2}
                 axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
             for loss, pull, wrong in part[["loss", "pull", "wrong"]].itertuples(index=False):
-                axes.annotate(f"{wrong:.0f}", (loss, pull), xytext=(0, 6), textcoords="offset points", ha="center",
-                              fontsize=8)  # fmt: skip
+                axes.annotate(
+                    f"{wrong:.0f}",
+                    (loss, pull),
+                    xytext=(0, 7),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+                )
             axes.axhline(0, color="0.3", linewidth=0.9)
             axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
             axes.margins(x=0.08)

@@ -418,3 +418,24 @@ def test_a_committed_record_is_what_the_code_gives(tmp_path):
     assert (again.examples["ids"] == committed.examples["ids"]).all()
     assert again.metrics[0]["train_loss"] == pytest.approx(committed.metrics[0]["train_loss"], rel=0.02)
     assert again.final_accuracy == pytest.approx(committed.final_accuracy, abs=6)
+
+
+def test_the_readme_prints_what_the_records_say():
+    """Mean ± std of three methods in every setting, and which method has the highest mean."""
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    block = text[text.index("## What holds so far") :]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", block.split("\n## ")[0], re.M)
+    settings = {"right labels": (2, 0.0), "imbalance μ = 0.1": (4, 0.1), "imbalance μ = 0.01": (4, 0.01)}
+    settings |= {f"{100 * p:.0f}% uniform noise": (2, p) for p in (0.4, 0.6)}
+    settings |= {f"{100 * p:.0f}% flip noise": (3, p) for p in (0.2, 0.4)}
+    assert {row[0] for row in rows} == set(settings)
+    evidence = Evidence()
+    for name, *printed, best in rows:
+        number, level = settings[name]
+        frame = tables.compare(number, evidence, "fashion", "small", levels=[level])
+        frame = frame[frame["recipe"] == "paper"].set_index("method")
+        shown = {method: f"{row['ours']:.2f} ± {row['std']:.2f}" for method, row in frame.iterrows()}
+        assert printed == [shown[method] for method in ("base", "mwnet", "gdw")], name
+        highest = frame["ours"].idxmax()
+        value = "" if highest in ("base", "gdw") else f", {shown[highest]}"
+        assert best == tables.NAMES[highest] + value, name
