@@ -55,6 +55,8 @@ notebooks: .venv/ready
 evidence: .venv/ready
 	@echo "== 1 of 4: every record behind the notebooks, into $(AGAIN); if stopped, the same command goes on"
 	@$(BIN)/python -m gdwlib sweep evidence --outputs $(AGAIN)
+	@test -z "$$($(BIN)/python -m gdwlib sweep evidence --list --outputs $(AGAIN) 2>/dev/null)" || \
+		{ echo "some runs are missing yet (being trained elsewhere?); run make evidence again"; exit 1; }
 	@echo "== 2 of 4: the speed, undisturbed (about half an hour on two cores)"
 	@test -e $(AGAIN)/bench/complete || { \
 		$(BIN)/python -m gdwlib bench steps parts loop growth --dataset cifar10 --rounds 12 --outputs $(AGAIN) && \

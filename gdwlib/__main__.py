@@ -172,13 +172,14 @@ def sweep(args: argparse.Namespace) -> None:
         for config in campaign.runs(args.preset, args.datasets or campaign.datasets, args.methods, seeds)
     ]
     if not runs:
-        raise ValueError(f"--datasets, --methods: the {args.campaign} has no such runs")
+        raise ValueError(f"--datasets, --methods: no such runs among the {args.campaign}")
     device = runs[0].torch_device().type
     if args.capture and device != "cuda":
         raise ValueError(f"--capture: needs a CUDA device, this is {device}; leave it off")
     left = missing(runs, outputs)
     jobs = args.jobs or (cores() if device == "cpu" else 1)
-    print(f"{len(runs)} runs, {len(left)} missing{expected(left, jobs)}", file=sys.stderr)
+    time_needed = expected(left, jobs) if device == "cpu" and args.replicas == 1 else ""
+    print(f"{len(runs)} runs, {len(left)} missing{time_needed}", file=sys.stderr)
     if args.list:
         print("\n".join(config.run_id for config in left))
         return
@@ -192,12 +193,15 @@ def sweep(args: argparse.Namespace) -> None:
 
 
 def expected(runs: list[RunConfig], jobs: int) -> str:
-    """How long they will take, where all of them have records in the project's own outputs/."""
+    """How long they will take on a CPU, where all of them have records in the project's own outputs/."""
+    from gdwlib.machine import cores
+
     seconds = expected_seconds(runs, project_folder("outputs"))
     if not seconds:
         return ""
+    jobs = min(jobs, cores(), len(runs))
     minutes = round(seconds / jobs / 60)
-    return f"; about {minutes // 60} h {minutes % 60:02} min, {jobs} at once, by the times in the committed records"
+    return f"; about {minutes // 60} h {minutes % 60:02} min, {jobs} at once, by the times of the records in outputs/"
 
 
 def table(args: argparse.Namespace) -> None:
@@ -226,13 +230,18 @@ def compare(args: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is needed to compare; pip install 'gdwlib[notebooks]'") from error
     outputs = args.outputs or project_folder("outputs")
-    twice = trained_twice(Evidence(outputs), Evidence(args.again))
+    if args.again.resolve() == outputs.resolve():
+        raise ValueError(f"{args.again}: is the folder to compare with; name one that was trained into again")
+    before = Evidence(outputs)
+    twice = trained_twice(before, Evidence(args.again))
     if not twice:
         raise ValueError(f"{args.again}: has no complete record of a run that {outputs} has one of")
     other = [run for run in twice if not run.equal]
     for run in other:
         print(f"{run.run_id}: {run.before:.2f}% before, {run.after:.2f}% again ({run.after - run.before:+.2f})")
     print(f"{len(twice)} runs trained twice: {len(twice) - len(other)} equal bit for bit in every epoch's numbers")
+    if absent := len(before.records()) - len(twice):
+        print(f"{absent} records of {outputs} have no second one")
     if other:
         gaps = [run.after - run.before for run in other]
         far = max(map(abs, gaps))

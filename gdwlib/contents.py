@@ -33,7 +33,7 @@ VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED)
 
 def contents(evidence: Evidence, dataset: str = "fashion", preset: str = "small") -> pd.DataFrame:
     """A row a table or figure of the paper: `shows`, `notebook`, `claims` that name it and their verdicts on this data
-    set and preset, and of Tables 2 to 4 the cells whose `gain over Base` has records here (`tables.compare`)."""
+    set and preset, and of Tables 2 to 4 the cells whose `sign of gain` has records here (`tables.compare`)."""
     rows = {}
     for place, (shows, notebook) in PLACES.items():
         verdicts = Counter(
@@ -43,7 +43,7 @@ def contents(evidence: Evidence, dataset: str = "fashion", preset: str = "small"
         number = int(place[-1]) if place.startswith("Table") else None
         if number in TABLES:
             frame = compare(number, evidence, dataset, preset)
-            rows[place]["gain over Base"] = _counted(Counter(frame["gain over Base"]), (SAME, OPPOSITE, OPEN))
+            rows[place]["sign of gain"] = _counted(Counter(frame["sign of gain"]), (SAME, OPPOSITE, OPEN))
     return pd.DataFrame.from_dict(rows, orient="index").fillna("–")
 
 
@@ -67,7 +67,7 @@ def shortfalls(evidence: Evidence, dataset: str = "fashion", preset: str = "smal
         frame = compare(number, evidence, dataset, preset)
         for row in frame.to_dict("records"):
             gain = row["over Base"]
-            if gain is None or gain.seeds < 2 or not row["gain over Base"]:
+            if gain is None or gain.seeds < 2 or not row["sign of gain"]:
                 continue
             low, _ = printed_gap(number, frame.attrs["published"], row["level"], row["method"], "base")
             if gain.mean < low:

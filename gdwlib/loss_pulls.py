@@ -9,6 +9,7 @@ import torch
 from gdwlib.config import RunConfig, project_folder
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng, torch_seed
+from gdwlib.gdw import StepOutput
 from gdwlib.progress import Progress
 from gdwlib.records import write_file
 from gdwlib.training import Resident, load_split, prepare
@@ -18,8 +19,8 @@ PARTS = 5  # of the training images, sorted by their loss
 
 
 def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | str | None = None) -> list[dict]:
-    """Train MWNet (or GDW) once more, on the CPU, and watch: an image's *pull* is -∂L_meta/∂w_i, the gain in meta loss
-    from more weight on the whole image, times the batch size.
+    """Train MWNet (or GDW) once more and watch: an image's *pull* is -n ∂L_meta/∂w_i, how fast the meta loss falls with
+    more weight on the whole image, times the batch size n.
 
     The result is kept in outputs/figures, and read from there the next time.
 
@@ -29,19 +30,22 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
         the wrongly labelled ones, `pull_right` and `pull_wrong` (None where there are none).
 
     Raises:
-        ValueError: a method without a weighting network.
+        ValueError: a method without a weighting network, or one whose meta step is not made in every step.
     """
     if config.method not in ("mwnet", "gdw"):
         raise ValueError(f"method: must be 'mwnet' or 'gdw', which have a weighting network; not {config.method!r}")
+    if config.meta_every != 1:
+        raise ValueError(f"meta_every: must be 1, so that every step has a pull; not {config.meta_every}")
     path = (Path(outputs) if outputs is not None else project_folder("outputs")) / "figures"
     path /= f"pulls-{config.run_id}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
     split = load_split(config, data)
     right = torch.as_tensor(split.given == split.train.labels)
-    device = torch.device("cpu")
+    device = config.torch_device()
+    right = right.to(device)
     rows = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
         resident = Resident(config, split, device)
         model, method = prepare(config, split, resident)
         shown = Progress(config, True)
@@ -56,12 +60,17 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
                 batch = resident.batch(index, meta_index, generator)
                 out = method.gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
                 weight = out.class_weights.gather(1, batch.y[:, None])[:, 0]  # (n,)
-                pull = -len(index) * out.class_gradient.sum(1)  # (n,)
-                seen.append(torch.stack([cross_entropy(out.logits, batch.y), weight, pull, right[index]]))  # (4, n)
-            rows += [{"epoch": epoch + 1, **row} for row in _by_loss(torch.cat(seen, 1).double())]
+                losses = cross_entropy(out.logits, batch.y)  # (n,)
+                seen.append(torch.stack([losses, weight, pull_of(out), right[index]]))  # (4, n)
+            rows += [{"epoch": epoch + 1, **row} for row in _by_loss(torch.cat(seen, 1).cpu().double())]
             shown.say(f"epoch {epoch + 1}/{config.total_epochs}")
     write_file(path, (json.dumps(rows) + "\n").encode())
     return rows
+
+
+def pull_of(out: StepOutput) -> torch.Tensor:
+    """(n,) pulls in a step's batch: an image's weight is the weight of all its classes at once."""
+    return -len(out.class_gradient) * out.class_gradient.sum(1)
 
 
 def _by_loss(seen: torch.Tensor) -> list[dict]:

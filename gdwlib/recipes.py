@@ -13,9 +13,10 @@ Presets
          g's ℓ₁ norm is guarded at zero.
 `small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a meta set of 2% of
          the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so that the slowest
-         methods (GDW, INSW, Soft-label: 60 to 85 s on one thread of a 2020s server CPU, with another run beside it)
-         stay below 90 s; CIFAR takes 10,000 images and 15 epochs, within 240 s (GDW, MWNet, INSW: 205 s). Fewer images
-         rather than fewer epochs, because the last five epochs are averaged and noise is memorised by repetition.
+         methods (GDW, INSW, Soft-label: 65 to 85 s on one thread of a 2020s server CPU, two runs at once and nothing
+         else) stay below 90 s; CIFAR takes 10,000 images and 15 epochs, within 240 s (GDW, MWNet, INSW: 205 s, so
+         timed; records made beside other work took longer). Fewer images rather than fewer epochs, because the last
+         five epochs are averaged and noise is memorised by repetition.
          CIFAR is augmented as in the paper; garments are centred and upright, so fashion is not. All else as in the
          paper. Sizes were chosen by running time; no comparison of methods went into them.
 `smoke`  Seconds, to see that everything runs; its numbers mean nothing.

@@ -138,7 +138,7 @@ def compare(
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
     the paper's, for its own data sets; `best epoch`, for information; `over MWNet`, `over Base`: paired intervals
-    (`Interval` or None); `paper over Base`; `gain over Base`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN
+    (`Interval` or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN
     where one of them is not clear of chance (ours by its 95% interval, the paper's by two standard errors), else "".
     """
     table = TABLES[number]
@@ -164,7 +164,7 @@ def compare(
             "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
             "over Base": gain,
             "paper over Base": paper[0] - paper_base[0] if paper and paper_base else np.nan,
-            "gain over Base": _agreement(gain, printed_gap(number, published, level, config.method, "base"))
+            "sign of gain": _agreement(gain, printed_gap(number, published, level, config.method, "base"))
             if paper and gain
             else "",
         }
@@ -223,7 +223,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "over MWNet, 95%": frame["over MWNet"].map(test),
             "over Base, 95%": frame["over Base"].map(test),
             "paper over Base": [number(value, True) for value in frame["paper over Base"]],
-            "gain over Base": frame["gain over Base"].replace("", "–"),
+            "sign of gain": frame["sign of gain"].replace("", "–"),
         }
     )
     return (shown if here else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))
@@ -241,6 +241,7 @@ def as_text(table: Table, evidence: Evidence, dataset: str, preset: str | None =
     there = frame["seeds"].any()
     head = f"Table {table.number}. {table.title} (%): {dataset}"
     note = "ours: mean ± std over seeds of the mean of the last five epochs; “over …” is paired by seed, in points"
+    note += "; “sign of gain”: the paper's gain over Base and ours; open: one of them is not clear of chance"
     if not there:
         flags = {2: "--noise uniform --noise-ratio 0.6", 3: "--noise flip --noise-ratio 0.4", 4: "--imbalance 0.01"}
         note = (

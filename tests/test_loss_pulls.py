@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gdwlib
-from gdwlib.loss_pulls import PARTS, _by_loss
+from gdwlib.loss_pulls import PARTS, _by_loss, pull_of
 
 
 def config(**fields):
@@ -69,10 +69,12 @@ def test_a_pull_is_what_more_weight_gains():
     for k in range(6):
         moved = torch.eye(6, dtype=torch.float64)[k] * 1e-5
         expected.append((meta_loss(weights - moved) - meta_loss(weights + moved)) / 2e-5)
-    pull = -gdw.step(x, y, x_meta, y_meta).class_gradient.sum(1)
-    assert pull == pytest.approx(torch.tensor(expected), rel=1e-6)
+    pull = pull_of(gdw.step(x, y, x_meta, y_meta))
+    assert pull == pytest.approx(6 * torch.tensor(expected), rel=1e-6)
 
 
 def test_a_method_without_a_weighting_network_is_refused():
     with pytest.raises(ValueError, match="method: must be 'mwnet' or 'gdw'"):
         gdwlib.pulls(config(method="base"))
+    with pytest.raises(ValueError, match="meta_every: must be 1"):
+        gdwlib.pulls(config(meta_every=2))

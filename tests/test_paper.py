@@ -16,6 +16,7 @@ from scipy import stats
 import gdwlib
 from gdwlib import contents, paper, tables
 from gdwlib.__main__ import main
+from gdwlib.campaign import COLUMNS
 from gdwlib.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
 from gdwlib.records import RunRecord
 from gdwlib.verdicts import (
@@ -71,6 +72,9 @@ def test_a_tables_runs_are_its_cells(number):
     table = tables.TABLES[number]
     authors = len(table.recipes) * (len(table.levels) - 1)
     assert len(configs) == 5 * (len(table.levels) * len(table.methods) + authors)
+    assert {*table.methods} | {*table.others} == set(gdwlib.METHODS)
+    assert all(any(setting.items() <= {"imbalance": 1.0, **column}.items() for column in COLUMNS)
+               for setting in map(table.setting, table.levels))  # fmt: skip
     few = tables.table_configs(number, "fashion", "small", methods=["gdw"], levels=[table.levels[2]], seeds=[4])
     assert [(c.method, c.seed) for c in few] == [("gdw", 4)]
     with pytest.raises(ValueError, match=f"methods: Table {number} has no 'gwd'; did you mean 'gdw'"):
@@ -317,15 +321,15 @@ def test_gains_agree_in_sign_or_not_or_nobody_knows():
 
     def agreement(by, **how):
         frame = tables.compare(3, Invented(moved(by, **how)), "fashion", "small", levels=[0.4]).set_index("method")
-        return frame.loc[["gdw", "coteaching", "finetune"], "gain over Base"].tolist()
+        return frame.loc[["gdw", "coteaching", "finetune"], "sign of gain"].tolist()
 
     assert agreement(-9) == [tables.SAME, tables.SAME, tables.OPEN]
     assert agreement(5) == [tables.SAME, tables.OPPOSITE, tables.OPEN]
     uneven = list(leads(5, spread=9, rivals=("base",), **noise))
     frame = tables.compare(3, Invented(uneven), "fashion", "small", levels=[0.4]).set_index("method")
-    assert frame.loc["gdw", "gain over Base"] == tables.OPEN and frame.loc["base", "gain over Base"] == ""
-    assert frame.loc["glc", "gain over Base"] == ""
-    assert tables.readable(frame.reset_index().pipe(with_attrs, frame)).loc[("40%", "GLC"), "gain over Base"] == "–"
+    assert frame.loc["gdw", "sign of gain"] == tables.OPEN and frame.loc["base", "sign of gain"] == ""
+    assert frame.loc["glc", "sign of gain"] == ""
+    assert tables.readable(frame.reset_index().pipe(with_attrs, frame)).loc[("40%", "GLC"), "sign of gain"] == "–"
 
 
 def test_contents_name_every_table_and_figure_and_every_claim_that_does():
@@ -338,7 +342,7 @@ def test_contents_name_every_table_and_figure_and_every_claim_that_does():
     of_table_2 = sum("Table 2" in claim.where or "Tables 2" in claim.where for claim in paper.CLAIMS)
     assert card.loc["Table 2", "claims"] == f"{of_table_2} not enough evidence"
     records = [*leads(8, rivals=("base",), **NOISES[1])]
-    assert contents.contents(Invented(records)).loc["Table 2", "gain over Base"] == f"1 {tables.SAME}"
+    assert contents.contents(Invented(records)).loc["Table 2", "sign of gain"] == f"1 {tables.SAME}"
 
 
 def test_shortfalls_are_gains_below_the_printed_ones():

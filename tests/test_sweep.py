@@ -58,7 +58,7 @@ def test_the_evidence_is_what_is_committed():
 
 def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):
     assert main(["sweep", "evidence", "--datasets", "cifar100", "--outputs", str(tmp_path)]) == 1
-    assert "the evidence has no such runs" in capsys.readouterr().err
+    assert "no such runs among the evidence" in capsys.readouterr().err
 
 
 def test_runs_trained_twice_are_compared(tmp_path, capsys):
@@ -69,21 +69,30 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
     assert main([*command, "--seeds", "1", "--jobs", "1", "--outputs", once]) == 0
     assert main(["compare", again, "--outputs", once]) == 1
     assert "no complete record" in capsys.readouterr().err
+    assert main(["compare", once, "--outputs", once]) == 1
+    assert "is the folder to compare with" in capsys.readouterr().err
     shutil.copytree(once, again)
     assert main(["compare", again, "--outputs", once]) == 0
     assert "7 runs trained twice: 7 equal bit for bit" in capsys.readouterr().out
+    shutil.rmtree(RunFolder(tmp_path / "again", runs[1]).path)
     folder = RunFolder(tmp_path / "again", runs[0])
     record = folder.load()[0]
+    examples = record.examples
     shutil.rmtree(folder.path)
     other = gdwlib.run(dataclasses.replace(runs[0], seed=1), outputs=again, progress=False)  # not in both
     with folder.locked():
         folder.write_json("config.json", {"config": vars(runs[0]), "environment": {}})
         metrics = [line | {"seconds": 99.0} for line in record.metrics]
         metrics[-1]["test_accuracy"] += 2
-        folder.complete(metrics, record.examples, {})
+        folder.complete(metrics, examples, {})
     assert main(["compare", again, "--outputs", once]) == 0
     told = capsys.readouterr().out
-    assert "7 runs trained twice: 6 equal" in told and f"{runs[0].run_id}: " in told and "(+1.00)" in told
+    assert (
+        "6 runs trained twice: 5 equal" in told
+        and "1 records of" in told
+        and f"{runs[0].run_id}: " in told
+        and "(+1.00)" in told
+    )
     assert "differ by 1.00 points at most, +1.00 on average" in told and other.path.name not in told
 
 
