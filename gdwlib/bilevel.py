@@ -101,15 +101,19 @@ def forward(model: nn.Module, params: State, buffers: State, x: Tensor, keep: bo
 
 @torch.no_grad()
 def meta_gradient(
-    model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
+    model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"], count: int | None = None
 ) -> tuple[State, Float[Tensor, " m"]]:
-    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8); and these."""
+    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8); and these.
+
+    Args:
+        count: of the whole meta batch, where this is a part of it: its share of v.
+    """
 
     def losses(params: State) -> Tensor:
         return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta)
 
     values, pullback = vjp(losses, params)  # not torch.func.grad, which builds a graph of the gradient as well
-    mean = torch.full_like(values, 1 / len(x_meta))
+    mean = torch.full_like(values, 1 / (count or len(x_meta)))
     return pullback(mean, retain_graph=False)[0], values  # freed on the way back: the peak of a plain step's
 
 

@@ -1,7 +1,10 @@
-"""Which runs, and in what order: those of the paper's tables, and those behind the committed notebooks."""
+"""Which runs, and in what order: those of the paper, of its tables and sections; those behind the committed notebooks;
+and any other list, from a file."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -19,7 +22,8 @@ MU_001 = {"imbalance": 0.01}
 # the columns of Tables 2 to 4, those that decide most claims first
 COLUMNS = (UNIFORM_40, UNIFORM_60, FLIP_40, FLIP_20, MU_001, {"imbalance": 0.1}, {})
 FIRST = ("gdw", "mwnet", "base")  # what every claim is about
-VARIANTS = ({"zero_mean": False}, {"meta_overlap": True})  # of GDW, in the first column
+VARIANTS = ({"zero_mean": False, **UNIFORM_40}, {"meta_overlap": True, **UNIFORM_40})  # of GDW
+MIXED = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once
 # what the paper compares only under label noise (Tables 2 and 3), or only under imbalance (Table 4)
 NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
 IMBALANCE_ONLY = ("focal", "class_balanced")
@@ -31,9 +35,16 @@ def in_column(column: dict) -> list[str]:
     return [name for name in METHODS if name not in left_out]
 
 
-def of_tables(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
-    """The runs of Tables 2 to 4 and of two variants of GDW, the most valuable first: GDW, MWNet and Base on each data
-    set in turn, one seed of everything before the next, then the other methods likewise."""
+def of_tables(
+    preset: str,
+    datasets: Sequence[str],
+    methods: Collection[str],
+    seeds: Iterable[int],
+    columns: Sequence[dict] = COLUMNS,
+    variants: Sequence[dict] = VARIANTS,
+) -> list[RunConfig]:
+    """The runs of Tables 2 to 4, or of some of their columns, and of variants of GDW, the most valuable first: GDW,
+    MWNet and Base on each data set in turn, one seed of everything before the next, then the other methods likewise."""
     seeds = list(seeds)
     first, others = (
         [name for name in (*FIRST, *METHODS) if name in methods and (name in FIRST) == wanted]
@@ -44,12 +55,37 @@ def of_tables(preset: str, datasets: Sequence[str], methods: Collection[str], se
         for dataset in datasets:
             for seed in seeds:
                 common = {"dataset": dataset, "preset": preset, "seed": seed}
-                for column in COLUMNS:
+                for column in columns:
                     there = in_column(column)
                     runs += [RunConfig(method=name, **common, **column) for name in group if name in there]
                 if "gdw" in group:
-                    runs += [RunConfig(method="gdw", **common, **COLUMNS[0], **variant) for variant in VARIANTS]
+                    runs += [RunConfig(method="gdw", **common, **variant) for variant in variants]
     return runs
+
+
+def of_appendices(
+    preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
+) -> list[RunConfig]:
+    """What the paper has beside its tables, and what it takes to judge them: noise and imbalance at once (Appendix F);
+    GDW without Eq. 4 at 60% noise too (B.2); the methods of Table 4 by their authors' recipes."""
+    fields = [{"method": name, **MIXED} for name in (*FIRST, "meta_only")]
+    fields += [{"method": "gdw", "zero_mean": False, **UNIFORM_60}]
+    fields += [
+        {"method": name, "recipe": "authors", "imbalance": mu} for mu in (0.1, 0.01) for name in WITH_AUTHORS_RECIPE
+    ]
+    return [
+        RunConfig(dataset=dataset, preset=preset, seed=seed, **of)
+        for seed in seeds
+        for dataset in datasets
+        for of in fields
+        if of["method"] in methods
+    ]
+
+
+def of_paper(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
+    """Everything: the tables, then the appendices."""
+    seeds = list(seeds)
+    return of_tables(preset, datasets, methods, seeds) + of_appendices(preset, datasets, methods, seeds)
 
 
 def of_evidence(
@@ -80,7 +116,7 @@ def _fashion_evidence(preset: str, seed: int) -> Iterator[dict]:
         yield from ({"method": name, **column} for name in (METHODS if every else in_column(column)))
         if "imbalance" in column:
             yield from ({"method": name, "recipe": "authors", **column} for name in WITH_AUTHORS_RECIPE)
-    yield from ({"method": name, "imbalance": 0.1, **UNIFORM_40} for name in (*FIRST, "meta_only"))
+    yield from ({"method": name, **MIXED} for name in (*FIRST, "meta_only"))
     yield from ({"method": "gdw", "zero_mean": False, **column} for column in (UNIFORM_40, UNIFORM_60))
     yield from ({"method": name, "meta_overlap": True, **UNIFORM_60} for name in ("gdw", "mwnet"))
     longer = 4 * RunConfig(dataset="fashion", preset=preset).epochs
@@ -102,10 +138,60 @@ class Campaign(NamedTuple):
     seeds: int
 
 
+BOTH = ("cifar10", "cifar100")
 CAMPAIGNS = {
-    "tables": Campaign(of_tables, ("cifar10", "cifar100"), 5),
+    "paper": Campaign(of_paper, BOTH, 5),
+    "tables": Campaign(of_tables, BOTH, 5),
+    "table2": Campaign(partial(of_tables, columns=(UNIFORM_40, UNIFORM_60, {})), BOTH, 5),
+    "table3": Campaign(partial(of_tables, columns=(FLIP_40, FLIP_20, {}), variants=()), BOTH, 5),
+    "table4": Campaign(partial(of_tables, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5),
+    "appendices": Campaign(of_appendices, BOTH, 5),
     "evidence": Campaign(of_evidence, ("fashion", "cifar10"), 3),
 }
+
+
+def from_file(path: Path) -> list[RunConfig]:
+    """The runs of a list: a JSON object of `RunConfig` fields a line. (Other keys: `run_id`, which is checked.)
+
+    Raises:
+        ValueError: no such file, or a line that is no run, named.
+    """
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a readable list of runs ({error})") from error
+    runs = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            fields = json.loads(line)
+            run_id = fields.pop("run_id", None)
+            runs.append(RunConfig(**fields))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}, line {number}: {error}") from error
+        if run_id not in (None, runs[-1].run_id):
+            raise ValueError(f"{path}, line {number}: {run_id} is now {runs[-1].run_id}; write the list again")
+    return list(dict.fromkeys(runs))
+
+
+def as_line(config: RunConfig) -> str:
+    """A run as a line of a list: its id and the fields that make it. The reverse of `from_file`."""
+    kind = {name: getattr(config, name) for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")}
+    usual = RunConfig(**kind)
+    fields = kind | {
+        field.name: value
+        for field in dataclasses.fields(config)
+        if (value := getattr(config, field.name)) != getattr(usual, field.name)
+    }
+    fields = {name: value for name, value in fields.items() if value != _DEFAULTS[name] or name in _NAMED}
+    if RunConfig(**fields) != config:
+        raise ValueError(f"{config.run_id}: cannot be told by its fields; was a preset's value replaced by none?")
+    return json.dumps({"run_id": config.run_id, **fields})
+
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+_NAMED = ("dataset", "method", "preset", "seed")  # always told
 
 
 def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:

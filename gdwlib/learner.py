@@ -16,6 +16,31 @@ from gdwlib import bilevel
 from gdwlib._types import Float, Int, Tensor
 
 
+class Engine:
+    """Where learners' passes are made: here, by `bilevel`. Others in its place: a `replicas.Replica`, a
+    `processes.Team`."""
+
+    together = 1  # runs that are trained as one network
+    rank, processes = 0, 1  # which process of a run this is, of how many
+
+    forward = staticmethod(bilevel.forward)
+    look_ahead = staticmethod(bilevel.look_ahead)
+
+    def total(self, value: Tensor) -> Tensor:
+        """Summed over the processes."""
+        return value
+
+    def agreed(self, value: int) -> int:
+        """Rank 0's value."""
+        return value
+
+    def check_alike(self, networks: dict[str, nn.Module]) -> None:
+        """That every process has the same networks."""
+
+
+HERE = Engine()
+
+
 class Learner:
     """A network and its optimizer.
 
@@ -27,7 +52,7 @@ class Learner:
         save_memory: give the train batch's activations up during the meta pass and make them again after it.
 
     Attributes:
-        engine: where the passes are made: the functions of `bilevel`, or a replica's (see `replicas`).
+        engine: where the passes are made.
 
     Raises:
         ValueError: the optimizer owns none of the model's parameters.
@@ -42,7 +67,7 @@ class Learner:
         save_memory: bool = False,
     ):
         self.model, self.optimizer, self.num_classes = model, optimizer, num_classes
-        self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, bilevel
+        self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, HERE
         bilevel.trained(model, optimizer)  # raises
         self._pending: dict[str, tuple[Tensor, Exception]] = {}
 

@@ -34,7 +34,7 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-def environment(device: torch.device, replicas: int = 1) -> dict:
+def environment(device: torch.device, replicas: int = 1, processes: int = 1) -> dict:
     """What the numbers depend on beside the configuration."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -56,4 +56,5 @@ def environment(device: torch.device, replicas: int = 1) -> dict:
         "threads": torch.get_num_threads(),
         "cpus": os.cpu_count(),
         "replicas": replicas,  # runs that this one was trained together with, itself included
+        "processes": processes,  # that each trained on a part of every batch
     }

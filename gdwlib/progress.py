@@ -10,17 +10,25 @@ from tqdm import tqdm
 LINE_EVERY = 10.0  # seconds, at least, between two lines
 
 
-class Progress:
-    """Progress of one run, on standard error."""
+def duration(seconds: float) -> str:
+    """For a person: 45 s, 12 min, 3 h 20 min."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
 
-    def __init__(self, config, enabled: bool):
-        self.config, self.enabled = config, enabled
+
+class Progress:
+    """Progress of one run, on standard error; of a run's several processes one leads and tells it."""
+
+    def __init__(self, config, enabled: bool, leads: bool = True):
+        self.config, self.enabled, self.leads = config, enabled and leads, leads
         self.name = f"{config.dataset} {config.method} seed {config.seed}"
         self.bar = None
 
     def say(self, text: str, always: bool = False) -> None:
         """One line, above the bar where there is one; `always` also where progress is switched off."""
-        if self.enabled or always:
+        if self.enabled or (always and self.leads):
             tqdm.write(f"{self.name}: {text}", file=sys.stderr)
 
     @contextlib.contextmanager

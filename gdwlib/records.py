@@ -19,7 +19,7 @@ import json
 import os
 import socket
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -81,8 +81,12 @@ class RunFolder:
         self.config, self.path = config, Path(outputs) / "runs" / config.run_id
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only process that trains this run. The operating system frees a dead owner's lock."""
+    def locked(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        """Be the only process that trains this run. The operating system frees a dead owner's lock.
+
+        Args:
+            wait: where another process has it, wait until that one ends, and say so by this. None: raise RunTaken.
+        """
         owner = self.path / "owner.json"
         lock = filelock.FileLock(self.path / "lock", timeout=0)
         with _writing(self.path):
@@ -91,9 +95,11 @@ class RunFolder:
                 lock.acquire()
             except filelock.Timeout:
                 by = _read_json(owner) or {"pid": "?", "host": "?"}
-                raise RunTaken(
-                    f"{self.path}: process {by['pid']} on {by['host']} is training this run; wait for it or stop it"
-                ) from None
+                who = f"process {by['pid']} on {by['host']} is training this run"
+                if wait is None:
+                    raise RunTaken(f"{self.path}: {who}; wait for it or stop it") from None
+                wait(f"{who}; waiting for it")
+                lock.acquire(timeout=-1, poll_interval=0.5)
         try:
             self.write_json("owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             yield
@@ -179,6 +185,26 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         write_file(self.path / name, content)
+
+
+class ReadOnlyFolder(RunFolder):
+    """Of a process that takes part in a run which another one records: it reads what there is and writes nothing."""
+
+    @contextlib.contextmanager
+    def locked(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
+        yield
+
+    def discard(self) -> None:
+        pass
+
+    def tidy(self) -> None:
+        pass
+
+    def complete(self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module]) -> None:
+        pass
+
+    def write(self, name: str, content: bytes) -> None:
+        pass
 
 
 def summary(metrics: list[dict], epochs: int) -> dict[str, float]:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from gdwlib import bilevel
 from gdwlib._types import Tensor
+from gdwlib.learner import Engine
 
 
 class GroupedLinear(nn.Linear):
@@ -152,8 +153,8 @@ class Stop(BaseException):
     """Ends a replica's thread."""
 
 
-class Replica:
-    """One run's engine, in the place of the module `bilevel`, and the thread the run is on."""
+class Replica(Engine):
+    """One run's engine, and the thread the run is on."""
 
     def __init__(self, job: Callable[["Replica"], None], together: int):
         self.together = together  # how many replicas there are

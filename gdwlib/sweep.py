@@ -1,28 +1,20 @@
-"""Many runs: as many as fit in a budget of time, several at once.
+"""Many runs in this process, one after the other or seeds together: as many as fit in a budget of time.
 
     python -m gdwlib sweep --preset small --budget 30m
 
 trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command goes on from there.
-(A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) On a CPU each run has
-one thread and there are as many at once as there are cores, which `benchmarks/replicas.py` found to be the fastest way
-for the presets' networks; several sweeps may work on the same folder at once.
+(A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) It needs nothing but
+PyTorch, and several may work on the same folder at once. For a whole machine or a cluster see workflow.py.
 """
 
 import dataclasses
-import multiprocessing.connection
-import os
 import re
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import torch
-
 from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import DataError
-from gdwlib.machine import cores
 from gdwlib.records import RecordError, RunFolder, RunRecord, RunTaken
 from gdwlib.replicas import train_together
 from gdwlib.training import OutOfTime, run
@@ -104,82 +96,23 @@ def sweep(
     outputs: Path,
     data: Path | None = None,
     until: float | None = None,
-    jobs: int = 1,
     replicas: int = 1,
 ) -> Iterator[Attempt]:
-    """Train the runs, in order, and tell of each when it is over.
+    """Train the runs in this process, in order, and tell of each when it is over.
 
     Args:
         until: the time (as of `time.time`) to stop by: those under way stop there with their finished epochs kept, and
             once one had to stop no other is begun.
-        jobs: processes at once, sharing the CPU's cores; one alone shows the progress of its runs.
         replicas: train so many seeds together, see `gdwlib.replicas`.
     """
-    work = [(group, outputs, data, until, jobs == 1) for group in grouped(runs, replicas)]
-    for attempts in _shared_out(work, jobs) if jobs > 1 else _one_by_one(work):
-        yield from attempts
-
-
-def _one_by_one(work: list[tuple]) -> Iterator[list[Attempt]]:
     over = False
-    for one in work:
-        attempts = _not_begun(*one) if over else _attempt(*one)
-        over = over or _stopped(attempts)
-        yield attempts
-
-
-def _shared_out(work: list[tuple], jobs: int) -> Iterator[list[Attempt]]:
-    """`_attempt` in processes of their own, which end with this one."""
-    context = multiprocessing.get_context("spawn")
-    threads, waiting = max(1, cores() // jobs), iter(work)
-    processes, busy = [], {}
-
-    def give(pipe, over: bool = False) -> Iterator[list[Attempt]]:
-        for one in waiting:
-            if not over:
-                pipe.send(one)
-                busy[pipe] = one
-                return
-            yield _not_begun(*one)
-
-    try:
-        for _ in range(min(jobs, len(work))):
-            here, there = context.Pipe()
-            processes.append(context.Process(target=_worker, args=(there, threads), daemon=True))
-            processes[-1].start()
-            there.close()
-            yield from give(here)
-        over = False
-        while busy:
-            for pipe in multiprocessing.connection.wait(list(busy)):
-                group = busy.pop(pipe)[0]
-                try:
-                    attempts = pipe.recv()
-                except EOFError:
-                    reason = "its process was killed (out of memory?); finished epochs are kept"
-                    yield [Attempt(config, "failed", reason) for config in group]
-                    continue
-                yield attempts
-                over = over or _stopped(attempts)
-                yield from give(pipe, over)
-        yield from (_not_begun(*one) for one in waiting)  # where every process was killed
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _worker(pipe, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the sweep itself ends its processes
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(threads)
-    while True:
-        pipe.send(_attempt(*pipe.recv()))
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)  # whole files are in place, and the operating system frees the lock
+    for group in grouped(runs, replicas):
+        if over:
+            attempts = [Attempt(config, "not begun") for config in group]
+        else:
+            attempts = _attempt(group, outputs, data, until)
+        over = over or any(attempt.state == "interrupted" for attempt in attempts)
+        yield from attempts
 
 
 def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
@@ -195,23 +128,13 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     return ordered
 
 
-def _attempt(
-    configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None, progress: bool
-) -> list[Attempt]:
+def _attempt(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None) -> list[Attempt]:
     start = time.time()
     if until is not None and start > until:
-        return _not_begun(configs)
-    ends = attempt_together(configs, outputs=outputs, data=data, progress=progress, until=until)
+        return [Attempt(config, "not begun") for config in configs]
+    ends = attempt_together(configs, outputs=outputs, data=data, until=until)
     seconds = time.time() - start
     return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
-
-
-def _stopped(attempts: list[Attempt]) -> bool:
-    return any(attempt.state == "interrupted" for attempt in attempts)
-
-
-def _not_begun(configs: list[RunConfig], *_) -> list[Attempt]:
-    return [Attempt(config, "not begun") for config in configs]
 
 
 def _told(end: RunRecord | Exception) -> tuple[str, str]:

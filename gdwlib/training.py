@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from gdwlib import bilevel
 from gdwlib.capture import Captured, CudaGraph, set_capturable
 from gdwlib.config import PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.diagnostics import WeightStatistics
+from gdwlib.learner import HERE, Engine
 from gdwlib.machine import environment, keep_freed_memory
 from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import MODELS
 from gdwlib.progress import Progress
-from gdwlib.records import RecordError, RunFolder, RunRecord
+from gdwlib.records import ReadOnlyFolder, RecordError, RunFolder, RunRecord
 
 
 class OutOfTime(RuntimeError):
@@ -34,7 +34,8 @@ def run(
     data: Path | str | None = None,
     progress: bool = True,
     until: float | None = None,
-    engine=bilevel,
+    wait: bool = False,
+    engine: Engine = HERE,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
 
@@ -42,7 +43,8 @@ def run(
         outputs, data: folders; default outputs/ and data/ of the project.
         progress: show a bar in a terminal, lines elsewhere, on standard error.
         until: stop by then (as of `time.time`), before an epoch that would take longer.
-        engine: where the networks' passes are made; see `Learner`.
+        wait: where another process is training this very run, wait for it instead of raising RecordError.
+        engine: where the networks' passes are made; default: in this process.
 
     Raises:
         DataError: a data file is missing or damaged.
@@ -52,29 +54,42 @@ def run(
     """
     if config.capture and (device := config.torch_device().type) != "cuda":
         raise ValueError(f"capture: needs a CUDA device, this is {device}; leave it off")
-    folder = RunFolder(Path(outputs) if outputs is not None else project_folder("outputs"), config)
-    record, _ = folder.load()
+    leads = engine.rank == 0
+    folder = (RunFolder if leads else ReadOnlyFolder)(
+        Path(outputs) if outputs is not None else project_folder("outputs"), config
+    )
+    record, _ = _finished(folder, engine)
     if record is not None:
         folder.tidy()
         return record
-    shown = Progress(config, progress)
-    with folder.locked():
-        record, wrong = folder.load()  # another process may have finished it meanwhile
+    shown = Progress(config, progress, leads)
+    with folder.locked(shown.say if wait else None):
+        record, wrong = _finished(folder, engine)  # another process may have finished it meanwhile
         if record is not None:
             return record
         if wrong:
             shown.say(f"{wrong}; computing it again", always=True)
             folder.discard()
-        split = load_split(config, data)
+        split = load_split(config, data) if leads else None
+        engine.agreed(0)  # one process downloads
+        split = split or load_split(config, data)
         device = config.torch_device()
         if device.type == "cpu":
             keep_freed_memory()
         with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
             _train(config, split, folder, shown, until, engine)
-    record, wrong = folder.load()
+    record, wrong = _finished(folder, engine)
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
     return record
+
+
+def _finished(folder: RunFolder, engine: Engine) -> tuple[RunRecord | None, str | None]:
+    """`folder.load()`, of which rank 0 decides whether there is a record."""
+    record, wrong = folder.load()
+    if not engine.agreed(record is not None):
+        return None, wrong
+    return (record, wrong) if record is not None else folder.load()
 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
@@ -124,14 +139,14 @@ class Resident:
         return Batch(x, self.given[index], x_meta, self.meta_labels[meta_index], index)
 
     @torch.inference_mode()
-    def test_accuracy(self, model: nn.Module) -> float:
-        """Percent of the test images, in eval mode."""
+    def test_accuracy(self, model: nn.Module, engine: Engine = HERE) -> float:
+        """Percent of the test images, in eval mode; each process counts a part of them."""
         model.eval()
-        right = sum(
-            (model(normalised(x, self.mean, self.std)).argmax(1) == y).sum()
-            for x, y in zip(self.test.split(1000), self.test_labels.split(1000), strict=True)
-        )
-        return 100 * int(right) / len(self.test)
+        right = torch.zeros((), dtype=torch.int64, device=self.test.device)
+        parts = list(zip(self.test.split(1000), self.test_labels.split(1000), strict=True))
+        for x, y in parts[engine.rank :: engine.processes]:
+            right += (model(normalised(x, self.mean, self.std)).argmax(1) == y).sum()
+        return 100 * int(engine.total(right)) / len(self.test)
 
 
 def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
@@ -154,7 +169,9 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
     return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
 
 
-def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, until: float | None, engine) -> None:
+def _train(
+    config: RunConfig, split: Split, folder: RunFolder, shown: Progress, until: float | None, engine: Engine
+) -> None:
     device = config.torch_device()
     resident = Resident(config, split, device)
     model, method = prepare(config, split, resident)
@@ -173,13 +190,15 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
             model, method = prepare(config, split, resident)
     if wrong:
         shown.say(f"{wrong}; starting again from the first epoch", always=True)
+    if engine.agreed(len(metrics)) != len(metrics):
+        raise RecordError(f"{folder.path}: differs between the processes of the run; put outputs on a shared disk")
     for optimizer in method.optimizers():
         set_capturable(optimizer, config.capture)
     record = CudaGraph() if config.capture else None
     for learner in method.learners:
         learner.engine, learner.save_memory = engine, config.save_memory
-    together = getattr(engine, "together", 1)
-    folder.write_json("config.json", {"config": vars(config), "environment": environment(device, together)})
+    about = environment(device, engine.together, engine.processes)
+    folder.write_json("config.json", {"config": vars(config), "environment": about})
 
     statistics = WeightStatistics(config, split, device)
     with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
@@ -189,12 +208,13 @@ def _train(config: RunConfig, split: Split, folder: RunFolder, shown: Progress, 
                 raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
             train_loss, meta_loss = _epoch(
-                config, epoch, method, resident, target_weights, statistics, bar, until, record
+                config, epoch, method, resident, target_weights, statistics, bar, until, record, engine.rank
             )
+            engine.check_alike(method.networks())
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
-            accuracy = resident.test_accuracy(model)
+            accuracy = resident.test_accuracy(model, engine)
             metrics.append(
                 {
                     "epoch": epoch + 1,
@@ -234,13 +254,14 @@ def _epoch(
     bar: Progress,
     until: float | None,
     record: CudaGraph | None,
+    rank: int,
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
     device = resident.train.device
     for learner in method.learners:
         learner.model.train()
     target_weights.fill_(torch.nan)
-    torch.manual_seed(torch_seed(config.seed, "layers", epoch))  # dropout
+    torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)  # dropout, of each process's part
     generator = torch_rng(config.seed, "augmentation", epoch)
     indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []

@@ -1,0 +1,74 @@
+# Trains a list of runs, each in a process of its own, and draws the tables that they fill.
+# `python -m gdwlib sweep CAMPAIGN --cores N` writes the list and starts this; by hand, with a list that it wrote:
+#     snakemake --cores 4 --config runs=outputs/sweeps/NAME.jsonl
+# A run is finished when its result.json is there, whatever has become of this file since (profiles/default).
+import json
+import shlex
+import sys
+from pathlib import Path
+
+OUT = Path(config.get("outputs", "outputs"))
+if "runs" not in config:
+    sys.exit("Snakefile: name a list of runs: --config runs=FILE, as python -m gdwlib sweep CAMPAIGN --cores N writes it")
+RUNS = {run.pop("run_id"): run for run in map(json.loads, Path(config["runs"]).read_text().splitlines())}
+PLACES = int(config.get("runs_per_gpu", 0))  # runs that may share a GPU of this machine; 0: the cluster sees to that
+SHOWN = [id_ for id_ in RUNS if not config.get("finished") or (OUT / "runs" / id_ / "result.json").exists()]
+
+
+def flags(run_id):
+    """The command line's flags of a run."""
+    values = {f"--{name.replace('_', '-')}": value for name, value in RUNS[run_id].items()}
+    text = [key if value is True else f"--no-{key[2:]}" if value is False else f"{key} {value}"
+            for key, value in values.items()]
+    text += [f"--outputs {shlex.quote(str(OUT))}"]
+    text += [f"--data {shlex.quote(str(config['data']))}"] if "data" in config else []
+    return " ".join(text + ([f"--runs-per-gpu {PLACES}"] if PLACES else []))
+
+
+def table_of(run):
+    """The number of the paper's table that a run stands in; right labels stand in all of them."""
+    noise, mu = run.get("noise", "none"), run.get("imbalance", 1)
+    return None if noise != "none" and mu < 1 else {"uniform": 2, "flip": 3}.get(noise, 4 if mu < 1 else None)
+
+
+def results(run_ids):
+    return [OUT / "runs" / run_id / "result.json" for run_id in run_ids]
+
+
+TABLES = {(str(table_of(run)), run["dataset"], run["preset"]) for id_ in SHOWN if table_of(run := RUNS[id_])}
+PAGES = [OUT / "tables" / f"table{number}-{dataset}-{preset}.html" for number, dataset, preset in sorted(TABLES)]
+OVERVIEW = OUT / "sweeps" / f"{Path(config['runs']).stem}.table.html"
+
+
+rule all:
+    input: results(SHOWN), PAGES, OVERVIEW
+
+
+rule train:
+    output: OUT / "runs" / "{run_id}" / "result.json"
+    log: OUT / "sweeps" / "logs" / "{run_id}.log"
+    params: flags=lambda wildcards: flags(wildcards.run_id)
+    priority: lambda wildcards: len(RUNS) - list(RUNS).index(wildcards.run_id)  # in the list's order
+    threads: int(config.get("threads", 1))
+    resources: gpu_places=1 if PLACES else 0
+    shell: "{sys.executable} -m gdwlib run {params.flags} --wait > {log} 2>&1"
+
+
+rule table:
+    input:
+        lambda of: results(id_ for id_ in SHOWN if (RUNS[id_]["dataset"], RUNS[id_]["preset"]) == (of.dataset, of.preset)
+                           and (table_of(RUNS[id_]) == int(of.number) or table_of(RUNS[id_]) is None)),
+    output:
+        report(OUT / "tables" / "table{number}-{dataset}-{preset}.html", category="Tables",
+               labels={"table": "{number}", "data": "{dataset}", "preset": "{preset}"}),
+        report(OUT / "figures" / "table{number}-{dataset}-{preset}.png", category="Figures",
+               labels={"gains over Base": "{number}", "data": "{dataset}", "preset": "{preset}"}),
+    shell:
+        "{sys.executable} -m gdwlib table {wildcards.number} --dataset {wildcards.dataset} --preset {wildcards.preset} "
+        "--outputs {OUT} --save > /dev/null"
+
+
+rule overview:
+    input: results(SHOWN)
+    output: report(OVERVIEW, category="Runs", labels={"runs": "all of the list"})
+    shell: "{sys.executable} -m gdwlib table {config[runs]} --outputs {OUT} --save > /dev/null"

@@ -1,0 +1,174 @@
+"""Many runs at once, on this machine or a cluster: a list of runs handed to Snakemake, and what a person sees of it."""
+
+import hashlib
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gdwlib.campaign import as_line
+from gdwlib.config import RunConfig
+from gdwlib.progress import duration
+from gdwlib.records import RecordError, RunFolder, RunTaken, write_file
+
+SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
+LOOK_EVERY, STATUS_EVERY = 1.0, 60.0  # seconds between two looks at the records; between two lines, at most
+
+
+def write_list(runs: Sequence[RunConfig], name: str, outputs: Path) -> Path:
+    """outputs/sweeps/NAME-….jsonl, a run a line; the same runs have the same file. → its path."""
+    text = "".join(as_line(config) + "\n" for config in runs)
+    path = outputs / "sweeps" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl"
+    if not path.exists():
+        write_file(path, text.encode())
+    return path
+
+
+@dataclass
+class Sweep:
+    """A list of runs and how Snakemake is to train them.
+
+    Args:
+        listed: the list's file, in `outputs`/sweeps.
+        missing: which of the list had no record.
+        how: Snakemake's own arguments: `--cores N` or `--profile DIR`, and others.
+        settings: the Snakefile's: data, runs_per_gpu.
+        say: told what happens, a line at a time.
+    """
+
+    listed: Path
+    missing: list[RunConfig]
+    outputs: Path
+    how: list[str]
+    say: Callable[[str], None]
+    settings: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        if importlib.util.find_spec("snakemake") is None:
+            raise ValueError("--cores, --profile: need Snakemake; pip install 'gdwlib[sweep]', or leave them off")
+        if not SNAKEFILE.is_file():
+            raise ValueError(f"--cores, --profile: need {SNAKEFILE.name} of a checkout; install gdwlib with pip -e")
+        self.log = self.listed.with_suffix(".log")
+
+    def train(self) -> int:
+        """Train what is missing, then draw the tables and the report. → how many runs have failed."""
+        self._discard_damaged()
+        start = time.time()
+        finished, left, said = 0, list(self.missing), start
+        with open(self.log, "w") as log:
+            process = subprocess.Popen(self._command(), stdout=log, stderr=subprocess.STDOUT)
+            try:
+                over = False
+                while not over:
+                    over = process.poll() is not None
+                    for config in self._newly_finished(left):
+                        finished, said = finished + 1, time.time()
+                        time_left = self._time_left(finished, start)
+                        self.say(f"[{finished}/{len(self.missing)}] {self._told(config)}{time_left}")
+                    if time.time() - said > STATUS_EVERY:
+                        said = time.time()
+                        self.say(f"{self._status(finished, left)}{self._time_left(finished, start)}")
+                    time.sleep(0 if over else LOOK_EVERY)
+            except BaseException:
+                self._stop(process)
+                raise
+        failed, waiting = self._failures(left, start)
+        for reason, names in failed.items():
+            self.say(f"{len(names)} failed: {reason}")
+            for name in names:
+                self.say(f"    {name}")
+        count = sum(map(len, failed.values()))
+        if count:
+            self.say(f"their logs: {self.outputs / 'sweeps' / 'logs'}")
+        if waiting and process.returncode and not count:
+            raise RecordError(f"Snakemake stopped: {_last_words(self.log)}; {self.log} has the rest")
+        self.say(f"{finished} finished in {duration(time.time() - start)}, {count} failed, {waiting} not begun")
+        self._draw(partly=bool(left))
+        return count
+
+    def _command(self, *more: str) -> list[str]:
+        settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings
+        return [
+            *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(self.outputs)),
+            *("--config", *(f"{name}={value}" for name, value in settings.items())),
+            *self.how,
+            *more,
+        ]
+
+    def _discard_damaged(self) -> None:
+        """Snakemake takes a result.json for a finished run; `missing` says that these are not."""
+        for config in self.missing:
+            folder = RunFolder(self.outputs, config)
+            if (folder.path / "result.json").exists():
+                try:
+                    with folder.locked():
+                        record, wrong = folder.load()
+                        if record is None:
+                            self.say(f"{wrong}; computing it again")
+                            folder.discard()
+                except RunTaken:
+                    pass
+
+    def _newly_finished(self, left: list[RunConfig]) -> Iterator[RunConfig]:
+        for config in list(left):
+            if (self.outputs / "runs" / config.run_id / "result.json").exists():
+                left.remove(config)
+                yield config
+
+    def _told(self, config: RunConfig) -> str:
+        result = json.loads((self.outputs / "runs" / config.run_id / "result.json").read_text())
+        return f"{config.run_id}: {result['final_accuracy']:.2f}% ({result['seconds']:.0f} s)"
+
+    def _status(self, finished: int, left: list[RunConfig]) -> str:
+        training = sum((self.outputs / "runs" / config.run_id / "owner.json").exists() for config in left)
+        return f"{finished} finished, {training} being trained, {len(left) - training} waiting"
+
+    def _time_left(self, finished: int, start: float) -> str:
+        left = len(self.missing) - finished
+        if not left or not finished:
+            return ""
+        return f"; about {duration((time.time() - start) / finished * left)} left"
+
+    def _failures(self, left: list[RunConfig], start: float) -> tuple[dict[str, list[str]], int]:
+        """Of the runs without a record: by reason those that were begun; how many were not."""
+        failed: dict[str, list[str]] = {}
+        waiting = 0
+        for config in left:
+            log = self.outputs / "sweeps" / "logs" / f"{config.run_id}.log"
+            if not log.exists() or log.stat().st_mtime < start - 1:
+                waiting += 1
+                continue
+            words = _last_words(log)
+            told = words.startswith("gdwlib run: ")
+            reason = words.removeprefix("gdwlib run: ") if told else f"ended without a word, killed? Its last: {words}"
+            failed.setdefault(reason, []).append(config.run_id)
+        return failed, waiting
+
+    def _draw(self, partly: bool) -> None:
+        """The tables, and Snakemake's report; of the finished runs where some have failed."""
+        report = self.listed.with_suffix(".html")
+        how = ["--cores", "1"]
+        with open(self.log, "a") as log:
+            base = [*self._command()[: -len(self.how) or None], *(["finished=1"] if partly else []), *how]
+            for command in ([*base], [*base, "--report", str(report.relative_to(self.outputs))]):
+                if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
+                    self.say(f"no report could be made: {_last_words(self.log)}; {self.log} has the rest")
+                    return
+        self.say(f"tables and figures: {report}")
+
+    def _stop(self, process: subprocess.Popen) -> None:
+        """End Snakemake and what it has started; on a cluster, it cancels its jobs."""
+        process.send_signal(2)  # as Ctrl-C does
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _last_words(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").replace("\r", "\n").splitlines()]
+    return next((line for line in reversed(lines) if line), "nothing")
