@@ -26,6 +26,9 @@ from gdwlib._types import Tensor
 from gdwlib.learner import HERE, Engine
 
 
+LOST = "a process of this run has ended; finished epochs are kept, and the same command goes on from there"
+
+
 class ProcessLost(Exception):
     """Another process of this run has ended, or all are asked to."""
 
@@ -218,7 +221,7 @@ def _lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # gloo's and NCCL's, of a connection that has closed
-        raise ProcessLost("a process of this run has ended; finished epochs are kept, start it again") from error
+        raise ProcessLost(LOST) from error
 
 
 def started() -> bool:
@@ -251,7 +254,7 @@ def team(device: torch.device) -> Iterator[Engine]:
 
 
 def _end(*_) -> None:  # what torchrun sends to the others when one has ended
-    raise ProcessLost("a process of this run has ended, or all were stopped; finished epochs are kept, start it again")
+    raise ProcessLost(LOST)
 
 
 def first_to_tell() -> bool:
@@ -259,6 +262,7 @@ def first_to_tell() -> bool:
     keeps the count.)"""
     if not started():
         return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending by itself
     with contextlib.suppress(RuntimeError):
         store, _, _ = next(dist.rendezvous("env://"))
         return store.add("gdwlib: told", 1) == 1
