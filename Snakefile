@@ -40,18 +40,21 @@ PAGES = [OUT / "tables" / f"table{number}-{dataset}-{preset}.html" for number, d
 OVERVIEW = OUT / "sweeps" / f"{Path(config['runs']).stem}.table.html"
 
 
+localrules: all, table, overview  # on a cluster only the runs are submitted
+
+
 rule all:
     input: results(SHOWN), PAGES, OVERVIEW
 
 
 rule train:
-    output: OUT / "runs" / "{run_id}" / "result.json"
+    output: update(OUT / "runs" / "{run_id}" / "result.json")  # not removed first, should somebody else have made it
     log: OUT / "sweeps" / "logs" / "{run_id}.log"
     params: flags=lambda wildcards: flags(wildcards.run_id)
     priority: lambda wildcards: len(RUNS) - list(RUNS).index(wildcards.run_id)  # in the list's order
     threads: int(config.get("threads", 1))
     resources: gpu_places=1 if PLACES else 0
-    shell: "{sys.executable} -m gdwlib run {params.flags} --wait > {log} 2>&1"
+    shell: "{sys.executable} -m gdwlib run {params.flags} --wait >> {log} 2>&1"
 
 
 rule table:

@@ -25,7 +25,6 @@ from gdwlib import bilevel
 from gdwlib._types import Tensor
 from gdwlib.learner import HERE, Engine
 
-
 LOST = "a process of this run has ended; finished epochs are kept, and the same command goes on from there"
 
 

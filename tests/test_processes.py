@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +13,9 @@ import torch.distributed as dist
 from torch import nn
 
 import gdwlib
-from gdwlib import bilevel, weighting
-from gdwlib.data import make_split
 from gdwlib.methods import METHODS, Batch, Task
-from gdwlib.processes import SyncedBatchNorm, Team
+from gdwlib.processes import ProcessLost, Team
+from gdwlib.records import RunFolder
 
 N, M, C = 11, 7, 4  # batches that two processes cannot share evenly
 
@@ -93,3 +92,95 @@ def test_two_processes_give_the_numbers_of_one(shared, case):
     assert len(shared[case]) == len(alone)
     for mine, whole in zip(shared[case], alone, strict=True):
         torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-10)
+
+
+RUN = ["--method", "gdw", "--noise", "uniform", "--noise-ratio", "0.6", "--preset", "smoke", "--precision", "float64"]
+
+
+def torchrun(*flags: str, outputs: Path) -> subprocess.Popen:
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command += ["-m", "gdwlib", "run", *RUN, *flags, "--outputs", str(outputs)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def rank_of(outputs: Path, rank: int) -> int:
+    """The process of a run of that rank."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(outputs) in (folder / "cmdline").read_text() and f"\0RANK={rank}\0" in (
+                folder / "environ"
+            ).read_text(errors="replace"):
+                return int(folder.name)
+        except OSError:
+            pass
+    raise AssertionError(f"no process of rank {rank}")
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    config = gdwlib.RunConfig(
+        method="gdw", noise="uniform", noise_ratio=0.6, preset="smoke", precision="float64", epochs=4
+    )
+    return gdwlib.run(config, outputs=tmp_path_factory.mktemp("alone"), progress=False)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_on(tmp_path, alone, rank):
+    job = torchrun("--epochs", "4", outputs=tmp_path)
+    told = []
+    for line in job.stderr:
+        told.append(line)
+        if "epoch 1/4" in line:
+            os.kill(rank_of(tmp_path, rank), signal.SIGKILL)
+            break
+    told += job.communicate(timeout=60)[1].splitlines(keepends=True)
+    assert job.returncode != 0
+    ours = [line for line in told if line.startswith("gdwlib run:")]
+    assert ours == ["gdwlib run: a process of this run has ended; finished epochs are kept, and the same command goes "
+                    "on from there\n"], "".join(told)  # fmt: skip
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists()
+
+    again = torchrun("--epochs", "4", outputs=tmp_path)
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0 and err.count("resuming after epoch") == 1, err
+    assert out.count("test accuracy:") == 1  # one of them speaks
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(metrics) == 4
+    for mine, whole in zip(metrics, alone.metrics, strict=True):
+        assert mine["test_accuracy"] == whole["test_accuracy"] and mine["increased"] == whole["increased"]
+        for name in ("train_loss", "meta_loss", "clean_weight"):
+            assert mine[name] == pytest.approx(whole[name], rel=1e-10)
+    assert json.loads((folder / "config.json").read_text())["environment"]["processes"] == 2
+
+
+@pytest.mark.parametrize(
+    "flags, message",
+    [
+        (["--noise-ratio", "2"], "noise_ratio: must be in [0, 1]"),
+        (["--replicas", "2"], "--replicas: of a run in one process alone"),
+        (["--wait"], "--wait: of a run in one process alone"),
+    ],
+)
+def test_what_is_wrong_is_said_once(tmp_path, flags, message):
+    job = torchrun(*flags, outputs=tmp_path)
+    err = job.communicate(timeout=60)[1]
+    assert job.returncode != 0 and err.count(message) == 1, err
+
+
+def test_a_run_that_another_has_is_refused_once(tmp_path):
+    config = gdwlib.RunConfig(method="gdw", noise="uniform", noise_ratio=0.6, preset="smoke", precision="float64")
+    with RunFolder(tmp_path, config).locked():
+        err = torchrun(outputs=tmp_path).communicate(timeout=60)[1]
+    assert err.count("gdwlib run:") == err.count("is training this run; wait for it or stop it") == 1, err
+
+
+def test_networks_that_drift_apart_end_the_run(monkeypatch):
+    """As on machines of different kinds, whose sums differ in the last bits."""
+    team = object.__new__(Team)
+    monkeypatch.setattr(Team, "agreed", lambda self, value: value + 1)
+    monkeypatch.setattr(Team, "total", lambda self, value: value)
+    with pytest.raises(ProcessLost, match="drifted apart"):
+        team.check_alike({"model": network("group")})
+    monkeypatch.setattr(Team, "agreed", lambda self, value: value)
+    team.check_alike({"model": network("group")})

@@ -2,11 +2,9 @@
 
 import dataclasses
 import itertools
-import os
+import json
 import shutil
-import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -16,9 +14,11 @@ from gdwlib import campaign as campaigns
 from gdwlib import sweep as sweeps
 from gdwlib import training
 from gdwlib.__main__ import main
+from gdwlib.campaign import CAMPAIGNS
 from gdwlib.config import project_folder
 from gdwlib.methods import METHODS
 from gdwlib.records import RunFolder
+from gdwlib.tables import table_configs
 
 
 def campaign(preset="smoke", datasets=("fashion",), methods=METHODS, seeds=range(5)):
@@ -56,6 +56,49 @@ def test_the_evidence_is_what_is_committed():
         assert {name.split("/")[1] for name in kept.stdout.split()} == {config.run_id for config in runs}
 
 
+def test_the_paper_is_its_tables_and_its_appendices():
+    of = {name: campaign.runs("paper", campaign.datasets, METHODS, range(5)) for name, campaign in CAMPAIGNS.items()}
+    assert len(of["paper"]) == len(set(of["paper"])) == 900
+    assert of["paper"] == of["tables"] + of["appendices"]
+    assert set(of["table2"]) | set(of["table3"]) | set(of["table4"]) == set(of["tables"])
+    for number in (2, 3, 4):  # every cell that `table N` shows
+        cells = table_configs(number, "cifar10", "paper", seeds=range(5))
+        assert set(cells) <= set(of[f"table{number}"] + of["appendices"])
+
+
+@pytest.mark.parametrize("name", CAMPAIGNS)
+def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
+    campaign, file = CAMPAIGNS[name], tmp_path / "runs.jsonl"
+    runs = campaign.runs("small", campaign.datasets, METHODS, range(2))
+    file.write_text("\n".join(map(campaigns.as_line, runs)))
+    assert campaigns.from_file(file) == runs
+    assert all(json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.open())
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ('{"method": "gwd"}', "line 2: method: unknown value 'gwd'; did you mean 'gdw'?"),
+        ('{"metod": "gdw"}', "line 2: RunConfig has no field 'metod'; did you mean 'method'?"),
+        ("[1]", "line 2: "),
+        ("gdw", "line 2: Expecting value"),
+        ('{"run_id": "fashion-gdw-small-s0-0123456789"}', "is now fashion-gdw-small-s0-"),
+    ],
+)
+def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
+    (tmp_path / "runs.jsonl").write_text(f'{{"preset": "smoke"}}\n{line}\n')
+    with pytest.raises(ValueError) as error:
+        campaigns.from_file(tmp_path / "runs.jsonl")
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_value_that_no_line_can_tell_is_refused():
+    """A line's fields are those of a new RunConfig, where the preset fills what is not there."""
+    config = dataclasses.replace(gdwlib.RunConfig(dataset="cifar10", preset="paper"), class_lr=None)
+    with pytest.raises(ValueError, match="cannot be told"):
+        campaigns.as_line(config)
+
+
 def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):
     assert main(["sweep", "evidence", "--datasets", "cifar100", "--outputs", str(tmp_path)]) == 1
     assert "no such runs among the evidence" in capsys.readouterr().err
@@ -66,7 +109,7 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
     once, again = str(tmp_path / "once"), str(tmp_path / "again")
     runs = campaigns.of_evidence("smoke", ["fashion"], ["class_balanced"], range(1))
     assert len(runs) == 7  # clean, two kinds of noise, two μ by two recipes
-    assert main([*command, "--seeds", "1", "--jobs", "1", "--outputs", once]) == 0
+    assert main([*command, "--seeds", "1", "--outputs", once]) == 0
     assert main(["compare", again, "--outputs", once]) == 1
     assert "no complete record" in capsys.readouterr().err
     assert main(["compare", once, "--outputs", once]) == 1
@@ -142,7 +185,7 @@ def test_the_command_trains_what_is_missing_and_stops_in_time(tmp_path, capsys):
     assert capsys.readouterr().out.split() == [config.run_id for config in runs]
 
     start = time.time()
-    assert main([*command, "--budget", "2s", "--jobs", "1"]) == 0
+    assert main([*command, "--budget", "2s"]) == 0
     assert time.time() - start < 12
     told = capsys.readouterr().out
     assert "finished" in told or "interrupted" in told
@@ -150,7 +193,7 @@ def test_the_command_trains_what_is_missing_and_stops_in_time(tmp_path, capsys):
 
     done = {config.run_id: RunFolder(tmp_path, config).load()[0] for config in runs}
     stamps = {name: (r.path / "result.json").stat().st_mtime_ns for name, r in done.items() if r is not None}
-    assert main([*command, "--jobs", "2"]) == 0
+    assert main(command) == 0
     assert f"{len(runs) - len(stamps)} finished" in capsys.readouterr().out
     for config in runs:
         record = RunFolder(tmp_path, config).load()[0]
@@ -190,34 +233,16 @@ def test_replicas_end_each_on_its_own(tmp_path):
     assert [attempt.config for attempt in attempts] == runs
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_stopped_leaves_no_process(tmp_path, how):
-    command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "sweep", "--preset", "smoke", "--datasets", "fashion"]
-    command += ["--jobs", "2", "--outputs", str(tmp_path)]
-    # pytest's own shell may have SIGINT ignored, which a child would inherit
-    restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **restore)
-    for line in process.stderr:
-        if "finished" in line:
-            break
-    process.send_signal(how)
-    process.communicate(timeout=30)
-    assert process.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
-    for _ in range(100):
-        try:
-            os.killpg(process.pid, 0)  # is anyone of its group left?
-        except ProcessLookupError:
-            break
-        time.sleep(0.1)
-    else:
-        pytest.fail("a process is left")
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--budget", "soon"], "--budget"),
-        (["--jobs", "0"], "--jobs: must be at least 1"),
+        (["--cores", "-1"], "--cores: must be at least 0"),
+        (["table5"], "CAMPAIGN: unknown value 'table5'; did you mean 'table4'?"),
+        (["nowhere.jsonl"], "nowhere.jsonl: not a readable list of runs"),
+        (["--cores", "2", "--budget", "1h"], "--budget, --replicas: of a sweep in this process"),
+        (["--profile", "nowhere"], "--profile nowhere: has no config.yaml"),
+        (["--", "--dry-run"], "--dry-run: is for Snakemake"),
         (["--seeds", "0"], "--seeds: must be at least 1"),
         (["--capture", "--replicas", "2"], "--capture: of one run alone"),
         (["--capture", "--device", "cpu"], "--capture: needs a CUDA device"),
