@@ -13,13 +13,14 @@ export UV_SYSTEM_CERTS = 1
 # where `make evidence` trains and writes everything a second time
 AGAIN ?= build/evidence
 
-.PHONY: help quickstart lab notebooks evidence test lint lock
+.PHONY: help quickstart lab notebooks evidence test test-cluster lint lock
 help:
 	@echo "make quickstart   run the first notebook, training one more seed live (minutes on two CPU cores)"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make notebooks    run every notebook again in place, from the committed records"
 	@echo "make evidence     train and measure everything again, from nothing, beside the committed records (hours)"
 	@echo "make test         everything CI checks"
+	@echo "make test-cluster a sweep on a Slurm of two nodes set up on this machine for it (Debian, as root; minutes)"
 	@echo "make lint         style only"
 	@echo "make lock         resolve requirements.lock anew"
 
@@ -54,7 +55,7 @@ notebooks: .venv/ready
 
 evidence: .venv/ready
 	@echo "== 1 of 4: every record behind the notebooks, into $(AGAIN); if stopped, the same command goes on"
-	@$(BIN)/python -m gdwlib sweep evidence --outputs $(AGAIN)
+	@$(BIN)/python -m gdwlib sweep evidence --cores --outputs $(AGAIN)
 	@test -z "$$($(BIN)/python -m gdwlib sweep evidence --list --outputs $(AGAIN) 2>/dev/null)" || \
 		{ echo "some runs are missing yet (being trained elsewhere?); run make evidence again"; exit 1; }
 	@echo "== 2 of 4: the speed, undisturbed (about half an hour on two cores)"
@@ -83,6 +84,16 @@ test: lint
 	@echo "== The committed notebooks: what they show is what the code gives"
 	@$(BIN)/python -m pytest --nbval notebooks --nbval-sanitize-with tests/nbval.cfg
 	@echo "== All passed"
+
+test-cluster: .venv/ready
+	@if ! command -v slurmctld slurmd munged > /dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			echo "== Installing Debian's slurmctld, slurmd, slurm-client and munge"; \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+				apt-get install -qq -y --no-install-recommends slurmctld slurmd slurm-client munge > /dev/null; \
+		else echo "== There is no Slurm here to install (that takes Debian and root): skipped"; exit 0; fi; fi; \
+	echo "== Eight runs through sbatch, on two nodes of which one is lost (about five minutes)"; \
+	GDWLIB_TEST_CLUSTER=1 $(BIN)/python -m pytest -rs tests/test_cluster.py
 
 lock: .venv/ready
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

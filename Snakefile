@@ -26,7 +26,9 @@ def flags(run_id):
 
 
 def table_of(run):
-    """The number of the paper's table that a run stands in; right labels stand in all of them."""
+    """The number of the paper's table that a run stands in; right labels are a column of each of them."""
+    if not run.keys() <= {"dataset", "method", "preset", "recipe", "seed", "noise", "noise_ratio", "imbalance"}:
+        return None  # a variant
     noise, mu = run.get("noise", "none"), run.get("imbalance", 1)
     return None if noise != "none" and mu < 1 else {"uniform": 2, "flip": 3}.get(noise, 4 if mu < 1 else None)
 
@@ -37,7 +39,7 @@ def results(run_ids):
 
 TABLES = {(str(table_of(run)), run["dataset"], run["preset"]) for id_ in SHOWN if table_of(run := RUNS[id_])}
 PAGES = [OUT / "tables" / f"table{number}-{dataset}-{preset}.html" for number, dataset, preset in sorted(TABLES)]
-OVERVIEW = OUT / "sweeps" / f"{Path(config['runs']).stem}.table.html"
+OVERVIEW = OUT / "sweeps" / f"{Path(config['runs']).stem}-runs.html"
 
 
 localrules: all, table, overview  # on a cluster only the runs are submitted

@@ -299,7 +299,7 @@ def table(args: argparse.Namespace) -> None:
         frame = tables.of_list(from_file(listed), evidence)
         print(frame.to_string())
         if args.save:
-            print(tables.save(frame, f"The runs of {listed.name}", outputs / "sweeps" / f"{listed.stem}.table.html"))
+            print(tables.save(frame, f"The runs of {listed.name}", outputs / "sweeps" / f"{listed.stem}-runs.html"))
         return
     for name in (args.dataset,) if args.dataset else tables.PUBLISHED:
         frame = tables.largest(tables.TABLES[int(args.table)], evidence, name, args.preset)

@@ -309,6 +309,6 @@ def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
 def save(frame: pd.DataFrame, head: str, path: Path, note: str = "") -> Path:
     """A table as a page by itself."""
     text = f"<!doctype html><meta charset=utf-8><title>{escape(head)}</title><style>{STYLE}</style>"
-    text += f"<h1>{escape(head)}</h1><p>{escape(note)}</p>{frame.to_html(na_rep='–')}"
+    text += f"<h1>{escape(head)}</h1><p>{escape(note)}</p>{frame.to_html(na_rep='–', border=0)}"
     write_file(path, text.encode())
     return path

@@ -72,7 +72,7 @@ def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
     runs = campaign.runs("small", campaign.datasets, METHODS, range(2))
     file.write_text("\n".join(map(campaigns.as_line, runs)))
     assert campaigns.from_file(file) == runs
-    assert all(json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.open())
+    assert all(json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.read_text().splitlines())
 
 
 @pytest.mark.parametrize(

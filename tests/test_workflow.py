@@ -23,7 +23,7 @@ from gdwlib.records import RunFolder
 pytest.importorskip("snakemake")
 
 RUNS = [
-    gdwlib.RunConfig(preset="smoke", method=method, seed=seed, noise="uniform", noise_ratio=0.6, epochs=4)
+    gdwlib.RunConfig(preset="smoke", method=method, seed=seed, noise="uniform", noise_ratio=0.6)
     for seed in range(3)
     for method in ("base", "gdw")
 ]
@@ -49,7 +49,7 @@ def result(outputs: Path, config) -> Path:
 
 def trained(outputs: Path, config) -> int:
     """How often a run's first epoch was trained."""
-    return len(re.findall("epoch 1/4", (outputs / "sweeps" / "logs" / f"{config.run_id}.log").read_text()))
+    return len(re.findall("epoch 1/2", (outputs / "sweeps" / "logs" / f"{config.run_id}.log").read_text()))
 
 
 def group_is_gone(group: int) -> bool:
@@ -87,7 +87,7 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
         assert RunFolder(tmp_path, config).load()[0] is not None
         assert done.get(config) in (None, result(tmp_path, config).stat().st_mtime_ns)
     # one page for the table, one for all runs, one figure, and the report that holds them
-    report = next((tmp_path / "sweeps").glob("mine-*[0-9a-f].html")).read_text()
+    (report,) = (file.read_text() for file in (tmp_path / "sweeps").glob("*.html") if "-runs" not in file.name)
     assert "table2-fashion-smoke" in report and "snakemake" in report.lower()
     table = (tmp_path / "tables" / "table2-fashion-smoke.html").read_text()
     assert "GDW" in table and "± " in table
@@ -122,7 +122,7 @@ def test_a_failed_run_is_told_and_the_others_are_shown(finished):
     assert "gdwlib sweep: 1 runs failed, see above; the same command tries them again" in told
     assert "examples.npz: altered or half-written; computing it again" in told
     assert all(RunFolder(outputs, config).load()[0] is not None for config in RUNS[:2])
-    assert "fashion-base-uniform0.6" in next((outputs / "sweeps").glob("*.table.html")).read_text()
+    assert "fashion-base-uniform0.6" in next((outputs / "sweeps").glob("*-runs.html")).read_text()
 
 
 def test_a_changed_rule_trains_nothing_again(finished, tmp_path):
@@ -152,7 +152,7 @@ def test_a_table_of_a_list(finished, capsys):
     assert main(["table", str(listed), "--outputs", str(outputs), "--save"]) == 0
     told = capsys.readouterr().out
     accuracy = gdwlib.run(RUNS[0], outputs=outputs).final_accuracy
-    assert f"{accuracy:.2f}" in told and "mine.table.html" in told and "fashion-gdw-uniform0.6" in told
+    assert f"{accuracy:.2f}" in told and "mine-runs.html" in told and "fashion-gdw-uniform0.6" in told
 
 
 def test_what_snakemake_says_is_passed_on(tmp_path, capsys):
@@ -186,7 +186,7 @@ def test_a_run_may_wait_for_another_process(tmp_path):
         gdwlib.run(config, outputs=tmp_path, progress=False)
     command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "run", "--wait", "--outputs", str(tmp_path)]
     line = json.loads(as_line(config))
-    for name in ("preset", "method", "noise", "noise_ratio", "epochs"):
+    for name in ("preset", "method", "noise", "noise_ratio"):
         command += [f"--{name.replace('_', '-')}", str(line[name])]
     waiting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     answers.append(waiting.stderr.readline())
