@@ -86,7 +86,7 @@ test: lint
 	@echo "== All passed"
 
 test-cluster: .venv/ready
-	@if ! command -v slurmctld slurmd munged > /dev/null; then \
+	@if ! { command -v slurmctld && command -v slurmd && command -v munged; } > /dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 			echo "== Installing Debian's slurmctld, slurmd, slurm-client and munge"; \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive \

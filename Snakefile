@@ -11,6 +11,8 @@ OUT = Path(config.get("outputs", "outputs"))
 if "runs" not in config:
     sys.exit("Snakefile: name a list of runs: --config runs=FILE, as python -m gdwlib sweep CAMPAIGN --cores N writes it")
 RUNS = {run.pop("run_id"): run for run in map(json.loads, Path(config["runs"]).read_text().splitlines())}
+LOGS = OUT / "sweeps" / "logs"
+LOGS.mkdir(parents=True, exist_ok=True)
 PLACES = int(config.get("runs_per_gpu", 0))  # runs that may share a GPU of this machine; 0: the cluster sees to that
 SHOWN = [id_ for id_ in RUNS if not config.get("finished") or (OUT / "runs" / id_ / "result.json").exists()]
 
@@ -51,12 +53,13 @@ rule all:
 
 rule train:
     output: update(OUT / "runs" / "{run_id}" / "result.json")  # not removed first, should somebody else have made it
-    log: OUT / "sweeps" / "logs" / "{run_id}.log"
-    params: flags=lambda wildcards: flags(wildcards.run_id)
+    params:
+        flags=lambda wildcards: flags(wildcards.run_id),
+        log=lambda wildcards: LOGS / f"{wildcards.run_id}.log",  # no `log:`, which begins anew what others write to
     priority: lambda wildcards: len(RUNS) - list(RUNS).index(wildcards.run_id)  # in the list's order
     threads: int(config.get("threads", 1))
     resources: gpu_places=1 if PLACES else 0
-    shell: "{sys.executable} -m gdwlib run {params.flags} --wait >> {log} 2>&1"
+    shell: "{sys.executable} -m gdwlib run {params.flags} --wait >> {params.log} 2>&1"
 
 
 rule table:

@@ -193,6 +193,8 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError("--capture: of one run alone, not of --replicas; leave one of them off")
     if elsewhere and (args.budget or args.replicas > 1):
         raise ValueError("--budget, --replicas: of a sweep in this process; leave --cores and --profile off")
+    if args.profile is not None and not (args.profile / "config.yaml").is_file():
+        raise ValueError(f"--profile {args.profile}: has no config.yaml; profiles/slurm is one that has")
     if args.snakemake and not elsewhere:
         raise ValueError(f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
@@ -246,8 +248,6 @@ def hand_over(
 
     how, settings = [], {}
     if args.profile is not None:
-        if not (args.profile / "config.yaml").is_file():
-            raise ValueError(f"--profile {args.profile}: has no config.yaml; profiles/slurm is one")
         how += ["--profile", str(args.profile.resolve())]
     if args.cores is not None:
         how += ["--cores", str(at_once)]

@@ -179,19 +179,15 @@ def as_line(config: RunConfig) -> str:
     """A run as a line of a list: its id and the fields that make it. The reverse of `from_file`."""
     kind = {name: getattr(config, name) for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")}
     usual = RunConfig(**kind)
-    fields = kind | {
-        field.name: value
-        for field in dataclasses.fields(config)
-        if (value := getattr(config, field.name)) != getattr(usual, field.name)
-    }
-    fields = {name: value for name, value in fields.items() if value != _DEFAULTS[name] or name in _NAMED}
-    if RunConfig(**fields) != config:
-        raise ValueError(f"{config.run_id}: cannot be told by its fields; was a preset's value replaced by none?")
-    return json.dumps({"run_id": config.run_id, **fields})
-
-
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(RunConfig)}
-_NAMED = ("dataset", "method", "preset", "seed")  # always told
+    told = {"run_id": config.run_id, **kind}
+    if config.recipe == "paper":
+        del told["recipe"]
+    if config.imbalance == 1:
+        del told["imbalance"]
+    for field in dataclasses.fields(config):
+        if (value := getattr(config, field.name)) != getattr(usual, field.name):
+            told[field.name] = value
+    return json.dumps(told)
 
 
 def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:

@@ -16,6 +16,7 @@ from gdwlib.progress import duration
 from gdwlib.records import RecordError, RunFolder, RunTaken, write_file
 
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
+SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
 LOOK_EVERY, STATUS_EVERY = 1.0, 60.0  # seconds between two looks at the records; between two lines, at most
 
 
@@ -60,7 +61,7 @@ class Sweep:
         start = time.time()
         finished, left, said = 0, list(self.missing), start
         with open(self.log, "w") as log:
-            process = subprocess.Popen(self._command(), stdout=log, stderr=subprocess.STDOUT)
+            process = subprocess.Popen([*SNAKEMAKE, *self._settings(), *self.how], stdout=log, stderr=subprocess.STDOUT)
             try:
                 over = False
                 while not over:
@@ -90,14 +91,9 @@ class Sweep:
         self._draw(partly=bool(left))
         return count
 
-    def _command(self, *more: str) -> list[str]:
-        settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings
-        return [
-            *(sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(self.outputs)),
-            *("--config", *(f"{name}={value}" for name, value in settings.items())),
-            *self.how,
-            *more,
-        ]
+    def _settings(self, **more) -> list[str]:
+        settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings | more
+        return ["--directory", str(self.outputs), "--config", *(f"{k}={v}" for k, v in settings.items() if v != "")]
 
     def _discard_damaged(self) -> None:
         """Snakemake takes a result.json for a finished run; `missing` says that these are not."""
@@ -151,14 +147,23 @@ class Sweep:
     def _draw(self, partly: bool) -> None:
         """The tables, and Snakemake's report; of the finished runs where some have failed."""
         report = self.listed.with_suffix(".html")
-        how = ["--cores", "1"]
+        pages = [*self._settings(finished=1 if partly else ""), "--cores", "1"]
+        written = [*pages, "--report", str(report.relative_to(self.outputs))]
+        ok = self._snakemake(pages) and (self._snakemake(written) or (self._vouch() and self._snakemake(written)))
+        if ok:
+            self.say(f"tables and figures: {report}")
+        else:
+            self.say(f"no report could be made: {_last_words(self.log)}; {self.log} has the rest")
+
+    def _snakemake(self, arguments: list[str]) -> bool:
+        """Whether it did what it was told; what it says goes into the log."""
         with open(self.log, "a") as log:
-            base = [*self._command()[: -len(self.how) or None], *(["finished=1"] if partly else []), *how]
-            for command in ([*base], [*base, "--report", str(report.relative_to(self.outputs))]):
-                if subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode:
-                    self.say(f"no report could be made: {_last_words(self.log)}; {self.log} has the rest")
-                    return
-        self.say(f"tables and figures: {report}")
+            return not subprocess.run([*SNAKEMAKE, *arguments], stdout=log, stderr=subprocess.STDOUT).returncode
+
+    def _vouch(self) -> bool:
+        """For results whose Snakemake was killed before it saw them: they are whole, or they would not be there."""
+        _, told, listed = self.log.read_text(errors="replace").rpartition("Incomplete files:\n")
+        return bool(told) and self._snakemake([*self._settings(), "--cleanup-metadata", *listed.split()])
 
     def _stop(self, process: subprocess.Popen) -> None:
         """End Snakemake and what it has started; on a cluster, it cancels its jobs."""

@@ -72,7 +72,9 @@ def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
     runs = campaign.runs("small", campaign.datasets, METHODS, range(2))
     file.write_text("\n".join(map(campaigns.as_line, runs)))
     assert campaigns.from_file(file) == runs
-    assert all(json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.read_text().splitlines())
+    assert all(
+        json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.read_text().splitlines()
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,15 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_value_that_no_line_can_tell_is_refused():
-    """A line's fields are those of a new RunConfig, where the preset fills what is not there."""
-    config = dataclasses.replace(gdwlib.RunConfig(dataset="cifar10", preset="paper"), class_lr=None)
-    with pytest.raises(ValueError, match="cannot be told"):
-        campaigns.as_line(config)
+@pytest.mark.parametrize(
+    "fields", [{"weight_decay": 5e-4}, {"epochs": 3}, {"lr": 0.2}, {"zero_mean": False}, {"device": "cpu"}]
+)
+def test_a_line_tells_what_differs_from_preset_and_recipe(tmp_path, fields):
+    """Also where it is the default again, as the weight decay, which this recipe has changed."""
+    config = gdwlib.RunConfig(method="l2rw", recipe="authors", preset="paper", imbalance=0.1)
+    config = dataclasses.replace(config, **fields)
+    (tmp_path / "runs.jsonl").write_text(campaigns.as_line(config))
+    assert campaigns.from_file(tmp_path / "runs.jsonl") == [config]
 
 
 def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):
@@ -238,7 +244,7 @@ def test_replicas_end_each_on_its_own(tmp_path):
     [
         (["--budget", "soon"], "--budget"),
         (["--cores", "-1"], "--cores: must be at least 0"),
-        (["table5"], "CAMPAIGN: unknown value 'table5'; did you mean 'table4'?"),
+        (["papper"], "CAMPAIGN: unknown value 'papper'; did you mean 'paper'?"),
         (["nowhere.jsonl"], "nowhere.jsonl: not a readable list of runs"),
         (["--cores", "2", "--budget", "1h"], "--budget, --replicas: of a sweep in this process"),
         (["--profile", "nowhere"], "--profile nowhere: has no config.yaml"),
