@@ -163,7 +163,9 @@ class Sweep:
     def _vouch(self) -> bool:
         """For results whose Snakemake was killed before it saw them: they are whole, or they would not be there."""
         _, told, listed = self.log.read_text(errors="replace").rpartition("Incomplete files:\n")
-        return bool(told) and self._snakemake([*self._settings(), "--cleanup-metadata", *listed.split()])
+        if told:
+            self._snakemake([*self._settings(), "--cleanup-metadata", *listed.split()])
+        return bool(told)
 
     def _stop(self, process: subprocess.Popen) -> None:
         """End Snakemake and what it has started; on a cluster, it cancels its jobs."""
