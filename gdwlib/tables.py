@@ -1,9 +1,8 @@
 """The paper's Tables 2 to 5 as data, and ours beside them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from gdwlib.campaign import IMBALANCE_ONLY, NOISE_ONLY
 from gdwlib.config import RunConfig, nearest
 from gdwlib.evidence import Evidence, Interval, final_accuracy, paired
 from gdwlib.recipes import PRESETS, WITH_AUTHORS_RECIPE
-from gdwlib.records import write_file
 
 # the library's methods under the names of the paper's tables, in the order there
 METHOD_OF = {
@@ -31,11 +29,6 @@ METHOD_OF = {
     "GDW": "gdw",
 }
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
-STYLE = (
-    "body{font:15px sans-serif;margin:2em;max-width:75em}h1{font-size:1.2em}table{border-collapse:collapse}"
-    "td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap;font-weight:normal}"
-    "thead th{font-weight:bold}tbody th{text-align:left;vertical-align:top}"
-)
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
 NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
 
@@ -249,10 +242,10 @@ def largest(table: Table, evidence: Evidence, dataset: str, preset: str | None =
 
 def as_text(frame: pd.DataFrame) -> str:
     """`compare`'s whole table for a terminal or a pipe: nothing is cut."""
-    return "{}\n{}\n\n{}\n".format(*_headed(frame), readable(frame).to_string())
+    return "{}\n{}\n\n{}\n".format(*headed(frame), readable(frame).to_string())
 
 
-def _headed(frame: pd.DataFrame) -> tuple[str, str]:
+def headed(frame: pd.DataFrame) -> tuple[str, str]:
     """What stands above a table: its title, and how it is to be read."""
     table, dataset, there = TABLES[frame.attrs["number"]], frame.attrs["dataset"], frame["seeds"].any()
     head = f"Table {table.number}. {table.title} (%): {dataset}"
@@ -269,46 +262,3 @@ def _headed(frame: pd.DataFrame) -> tuple[str, str]:
     else:
         head += f", preset {frame.attrs['preset']}"
     return head, note
-
-
-def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[Path, Path]:
-    """outputs/tables/table2-DATASET-PRESET.html and, of its gains over Base, outputs/figures/….png. → the paths."""
-    from gdwlib import figures, plots
-
-    plots.style()
-    dataset, preset = frame.attrs["dataset"], frame.attrs["preset"]
-    name = f"table{frame.attrs['number']}-{dataset}-{preset}"
-    head, note = _headed(frame)
-    page = save(readable(frame), head, outputs / "tables" / f"{name}.html", note)
-    configs = table_configs(frame.attrs["number"], dataset, preset, seeds=[0])
-    records = [record for config in configs for record in evidence.runs(config).values()]
-    picture = outputs / "figures" / f"{name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figures.gains(frame, records).savefig(picture)
-    return page, picture
-
-
-def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
-    """A row a setting, from the records there are: final accuracy (percent) of its seeds, and the run's seconds."""
-    rows = {}
-    for config in dict.fromkeys(replace(config, seed=0) for config in runs):
-        found = evidence.runs(config)
-        finals = pd.Series([final_accuracy(record) for record in found.values()], dtype=float)
-        rows[config.run_id.rsplit("-s0-", 1)[0], config.run_id[-10:]] = {
-            "seeds": len(finals),
-            "mean (%)": finals.mean(),
-            "std": finals.std(),
-            "best epoch": np.mean([record.result["best_accuracy"] for record in found.values()]) if found else np.nan,
-            "seconds a run": np.mean([record.result["seconds"] for record in found.values()]) if found else np.nan,
-        }
-    frame = pd.DataFrame.from_dict(rows, orient="index").round(2)
-    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["run", "fields"])
-    return frame
-
-
-def save(frame: pd.DataFrame, head: str, path: Path, note: str = "") -> Path:
-    """A table as a page by itself."""
-    text = f"<!doctype html><meta charset=utf-8><title>{escape(head)}</title><style>{STYLE}</style>"
-    text += f"<h1>{escape(head)}</h1><p>{escape(note)}</p>{frame.to_html(na_rep='–', border=0)}"
-    write_file(path, text.encode())
-    return path

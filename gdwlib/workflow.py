@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -60,6 +61,7 @@ class Sweep:
         self._discard_damaged()
         start = time.time()
         finished, left, said = 0, list(self.missing), start
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         with open(self.log, "w") as log:
             process = subprocess.Popen([*SNAKEMAKE, *self._settings(), *self.how], stdout=log, stderr=subprocess.STDOUT)
             try:
@@ -169,9 +171,13 @@ class Sweep:
 
     def _stop(self, process: subprocess.Popen) -> None:
         """End Snakemake and what it has started; on a cluster, it cancels its jobs."""
-        process.send_signal(2)  # as Ctrl-C does
+        self.say("stopping; finished epochs are kept")
+        if (
+            sys.stdin is None or not sys.stdin.isatty()
+        ):  # else Ctrl-C has reached it as well, and a second one would disturb it
+            process.send_signal(signal.SIGINT)
         try:
-            process.wait(20)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
 

@@ -13,8 +13,9 @@ import torch.distributed as dist
 from torch import nn
 
 import gdwlib
+from gdwlib.collective import ProcessLost
 from gdwlib.methods import METHODS, Batch, Task
-from gdwlib.processes import ProcessLost, Team
+from gdwlib.processes import Team
 from gdwlib.records import RunFolder
 
 N, M, C = 11, 7, 4  # batches that two processes cannot share evenly

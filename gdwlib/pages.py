@@ -1,0 +1,62 @@
+"""Tables as pages by themselves, for a browser or a sweep's report."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from gdwlib import figures, plots
+from gdwlib.config import RunConfig
+from gdwlib.evidence import Evidence, final_accuracy
+from gdwlib.records import write_file
+from gdwlib.tables import headed, readable, table_configs
+
+STYLE = (
+    "body{font:15px sans-serif;margin:2em;max-width:75em}h1{font-size:1.2em}table{border-collapse:collapse}"
+    "td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap;font-weight:normal}"
+    "thead th{font-weight:bold}tbody th{text-align:left;vertical-align:top}"
+)
+
+
+def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[Path, Path]:
+    """outputs/tables/table2-DATASET-PRESET.html and, of its gains over Base, outputs/figures/….png. → the paths."""
+    plots.style()
+    dataset, preset = frame.attrs["dataset"], frame.attrs["preset"]
+    name = f"table{frame.attrs['number']}-{dataset}-{preset}"
+    head, note = headed(frame)
+    page = save(readable(frame), head, outputs / "tables" / f"{name}.html", note)
+    configs = table_configs(frame.attrs["number"], dataset, preset, seeds=[0])
+    records = [record for config in configs for record in evidence.runs(config).values()]
+    picture = outputs / "figures" / f"{name}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figures.gains(frame, records).savefig(picture)
+    return page, picture
+
+
+def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
+    """A row a setting, from the records there are: final accuracy (percent) of its seeds, and the run's seconds."""
+    rows = {}
+    for config in dict.fromkeys(replace(config, seed=0) for config in runs):
+        found = evidence.runs(config)
+        finals = pd.Series([final_accuracy(record) for record in found.values()], dtype=float)
+        rows[config.run_id.rsplit("-s0-", 1)[0], config.run_id[-10:]] = {
+            "seeds": len(finals),
+            "mean (%)": finals.mean(),
+            "std": finals.std(),
+            "best epoch": np.mean([record.result["best_accuracy"] for record in found.values()]) if found else np.nan,
+            "seconds a run": np.mean([record.result["seconds"] for record in found.values()]) if found else np.nan,
+        }
+    frame = pd.DataFrame.from_dict(rows, orient="index").round(2)
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["run", "fields"])
+    return frame
+
+
+def save(frame: pd.DataFrame, head: str, path: Path, note: str = "") -> Path:
+    """A table as a page by itself."""
+    text = f"<!doctype html><meta charset=utf-8><title>{escape(head)}</title><style>{STYLE}</style>"
+    text += f"<h1>{escape(head)}</h1><p>{escape(note)}</p>{frame.to_html(na_rep='–', border=0)}"
+    write_file(path, text.encode())
+    return path
