@@ -59,7 +59,7 @@ rule train:
     priority: lambda wildcards: len(RUNS) - list(RUNS).index(wildcards.run_id)  # in the list's order
     threads: int(config.get("threads", 1))
     resources: gpu_places=1 if PLACES else 0
-    shell: "{sys.executable} -m gdwlib run {params.flags} --wait >> {params.log} 2>&1"
+    shell: "echo >> {params.log:q}; {sys.executable:q} -m gdwlib run {params.flags} --wait >> {params.log:q} 2>&1"
 
 
 rule table:
@@ -72,11 +72,11 @@ rule table:
         report(OUT / "figures" / "table{number}-{dataset}-{preset}.png", category="Figures",
                labels={"gains over Base": "{number}", "data": "{dataset}", "preset": "{preset}"}),
     shell:
-        "{sys.executable} -m gdwlib table {wildcards.number} --dataset {wildcards.dataset} --preset {wildcards.preset} "
-        "--outputs {OUT} --save > /dev/null"
+        "{sys.executable:q} -m gdwlib table {wildcards.number} --dataset {wildcards.dataset} --preset {wildcards.preset} "
+        "--outputs {OUT:q} --save > /dev/null"
 
 
 rule overview:
     input: results(SHOWN)
     output: report(OVERVIEW, category="Runs", labels={"runs": "all of the list"})
-    shell: "{sys.executable} -m gdwlib table {config[runs]} --outputs {OUT} --save > /dev/null"
+    shell: "{sys.executable:q} -m gdwlib table {config[runs]:q} --outputs {OUT:q} --save > /dev/null"

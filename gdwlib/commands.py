@@ -23,7 +23,7 @@ def at_least(args: argparse.Namespace, least: int, *names: str) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from gdwlib import devices, processes, training
+    from gdwlib import processes, training
     from gdwlib.sweep import run_replicas
 
     fields = {field.name for field in dataclasses.fields(RunConfig)}
@@ -31,19 +31,20 @@ def run(args: argparse.Namespace) -> None:
     outputs = args.outputs or project_folder("outputs")
     at_least(args, 1, "replicas", "runs_per_gpu")
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
-    before, device = time.time(), config.torch_device()
-    with processes.team(device) as engine:
-        for name in ("replicas", "capture", "runs_per_gpu", "wait"):
-            several = {"capture": config.capture, "replicas": args.replicas > 1}.get(name, getattr(args, name, None))
-            if several and (engine.processes > 1 or (name == "runs_per_gpu" and args.replicas > 1)):
-                raise ValueError(f"--{name.replace('_', '-')}: of a run in one process alone; leave it off")
-        with contextlib.ExitStack() as stack:
-            if args.runs_per_gpu and device.type == "cuda":
-                stack.enter_context(devices.place(args.runs_per_gpu, lambda text: print(text, file=sys.stderr)))
-            if args.replicas > 1:
-                records = run_replicas(configs, outputs=outputs, data=args.data, wait=args.wait)
-            else:
-                records = [training.run(config, outputs=outputs, data=args.data, wait=args.wait, engine=engine)]
+    if args.replicas > 1 and (args.wait or args.runs_per_gpu):
+        raise ValueError("--wait, --runs-per-gpu: of one run alone, not of --replicas; leave one of them off")
+    before = time.time()
+    with processes.team(config.torch_device()) as engine:
+        if engine.processes > 1:
+            for name, given in (("replicas", args.replicas > 1), ("capture", config.capture), ("wait", args.wait)):
+                if given:
+                    raise ValueError(f"--{name}: of a run in one process alone; leave it off")
+        how = {"outputs": outputs, "data": args.data}
+        if args.replicas > 1:
+            records = run_replicas(configs, **how)
+        else:
+            places = args.runs_per_gpu if engine.processes == 1 else None  # processes have a GPU each
+            records = [training.run(config, wait=args.wait, runs_per_gpu=places, engine=engine, **how)]
         if engine.rank == 0:
             for record in records:
                 say_of(record, before)
@@ -74,6 +75,8 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError("--budget, --replicas: of a sweep in this process; leave --cores and --profile off")
     if args.profile is not None and not (args.profile / "config.yaml").is_file():
         raise ValueError(f"--profile {args.profile}: has no config.yaml; profiles/slurm is one that has")
+    if args.profile is not None and args.runs_per_gpu is not None:
+        raise ValueError("--runs-per-gpu: of --cores, on one machine; a cluster gives out its GPUs itself")
     if args.snakemake and not elsewhere:
         raise ValueError(f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
@@ -133,10 +136,13 @@ def hand_over(
         if device == "cuda" and args.profile is None:
             import torch
 
-            settings["runs_per_gpu"] = args.runs_per_gpu
-            how += ["--resources", f"gpu_places={args.runs_per_gpu * torch.cuda.device_count()}"]
+            settings["runs_per_gpu"] = args.runs_per_gpu or 1
+            how += ["--resources", f"gpu_places={settings['runs_per_gpu'] * torch.cuda.device_count()}"]
     if args.data is not None:
         settings["data"] = args.data.resolve()
+    for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
+        for train in (True, False):
+            DATASETS[name].load(args.data or project_folder("data"), train)
     outputs = outputs.resolve()
     listed = workflow.write_list(runs, Path(args.campaign).stem, outputs)
     going = workflow.Sweep(

@@ -33,21 +33,36 @@ def place(runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = N
     folder.mkdir(parents=True, exist_ok=True)
     gpus = names()
     told = False
-    while True:
-        for number in range(runs_per_gpu):
-            for index, name in enumerate(gpus):
-                lock = filelock.FileLock(folder / f"gpu-{name}-{number}.lock", timeout=0)
-                try:
-                    lock.acquire()
-                except filelock.Timeout:
-                    continue
-                try:
-                    torch.cuda.set_device(index)
-                    yield index
-                finally:
-                    lock.release()
-                return
+    while (taken := _emptiest(gpus, runs_per_gpu, folder)) is None:
         if not told:
             say(f"all {runs_per_gpu * len(gpus)} places on {len(gpus)} GPUs are taken; waiting for one")
             told = True
         time.sleep(POLL)
+    index, lock = taken
+    try:
+        torch.cuda.set_device(index)
+        yield index
+    finally:
+        lock.release()
+
+
+def _emptiest(gpus: list[str], runs_per_gpu: int, folder: Path) -> tuple[int, filelock.FileLock] | None:
+    """A place on the GPU that has most of them free, and its lock, taken."""
+    with filelock.FileLock(folder / "choosing.lock"):  # one process at a time
+        free: list[list[filelock.FileLock]] = []  # of each GPU
+        for name in gpus:
+            locks = [filelock.FileLock(folder / f"gpu-{name}-{k}.lock", timeout=0) for k in range(runs_per_gpu)]
+            free.append([lock for lock in locks if _taken(lock)])
+        most = max(range(len(gpus)), key=lambda index: len(free[index]))
+        chosen = free[most].pop() if free[most] else None
+        for lock in (lock for locks in free for lock in locks):
+            lock.release()
+    return None if chosen is None else (most, chosen)
+
+
+def _taken(lock: filelock.FileLock) -> bool:
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        return False
+    return True

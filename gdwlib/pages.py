@@ -1,5 +1,6 @@
 """Tables as pages by themselves, for a browser or a sweep's report."""
 
+import io
 from collections.abc import Iterable
 from dataclasses import replace
 from html import escape
@@ -31,8 +32,9 @@ def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[
     configs = table_configs(frame.attrs["number"], dataset, preset, seeds=[0])
     records = [record for config in configs for record in evidence.runs(config).values()]
     picture = outputs / "figures" / f"{name}.png"
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    figures.gains(frame, records).savefig(picture)
+    drawn = io.BytesIO()
+    figures.gains(frame, records).savefig(drawn, format="png")
+    write_file(picture, drawn.getvalue())
     return page, picture
 
 

@@ -101,7 +101,7 @@ class Team(Engine):
         there = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
         with lost():
             dist.broadcast(there, 0)
-        return int(there)
+            return int(there)
 
     def check_alike(self, networks: dict[str, nn.Module]) -> None:
         """ProcessLost where a process's networks are no longer those of rank 0."""
@@ -139,7 +139,10 @@ def team(device: torch.device) -> Iterator[Engine]:
         raise ValueError(f"device: several processes work on cpu or cuda, not on {device.type}")
     signal.signal(signal.SIGTERM, _end)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    yield Team()
+    try:
+        yield Team()
+    except dist.DistError as error:  # NCCL tells late
+        raise ProcessLost(LOST) from error
     dist.destroy_process_group()
 
 

@@ -179,6 +179,8 @@ class RunFolder:
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        for half in self.path.glob(".*.partial"):  # of processes killed while they wrote
+            half.unlink(missing_ok=True)
 
     def write_json(self, name: str, content: dict) -> None:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
@@ -223,7 +225,7 @@ def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
 
 def write_file(path: Path, content: bytes) -> None:
     """Put a whole file in place, or leave what was there. RecordError where it cannot be."""
-    beside = path.with_name(f".{path.name}.partial")
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")  # two processes may write the same
     with _writing(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """run(config): train, evaluate once an epoch, checkpoint, resume, and leave a record."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from gdwlib.config import PRECISIONS, RunConfig, project_folder
 from gdwlib.data import Split, make_split, wrong_rate
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.randomness import torch_rng, torch_seed
+from gdwlib.devices import place
 from gdwlib.diagnostics import WeightStatistics
 from gdwlib.learner import HERE, Engine
 from gdwlib.machine import environment, keep_freed_memory
@@ -35,6 +37,7 @@ def run(
     progress: bool = True,
     until: float | None = None,
     wait: bool = False,
+    runs_per_gpu: int | None = None,
     engine: Engine = HERE,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
@@ -44,6 +47,7 @@ def run(
         progress: show a bar in a terminal, lines elsewhere, on standard error.
         until: stop by then (as of `time.time`), before an epoch that would take longer.
         wait: where another process is training this very run, wait for it instead of raising RecordError.
+        runs_per_gpu: cuda: train on a GPU that fewer than so many such runs are on, and wait for one.
         engine: where the networks' passes are made; default: in this process.
 
     Raises:
@@ -76,7 +80,8 @@ def run(
         device = config.torch_device()
         if device.type == "cpu":
             keep_freed_memory()
-        with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
+        shared = place(runs_per_gpu, shown.say) if runs_per_gpu and device.type == "cuda" else contextlib.nullcontext()
+        with shared, torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
             _train(config, split, folder, shown, until, engine)
     record, wrong = _finished(folder, engine)
     if record is None:

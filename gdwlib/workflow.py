@@ -1,8 +1,10 @@
 """Many runs at once, on this machine or a cluster: a list of runs handed to Snakemake, and what a person sees of it."""
 
+import contextlib
 import hashlib
 import importlib.util
-import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +16,7 @@ from pathlib import Path
 from gdwlib.campaign import as_line
 from gdwlib.config import RunConfig
 from gdwlib.progress import duration
-from gdwlib.records import RecordError, RunFolder, RunTaken, write_file
+from gdwlib.records import RecordError, RunFolder, RunRecord, write_file
 
 SNAKEFILE = Path(__file__).parents[1] / "Snakefile"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
@@ -24,6 +26,7 @@ LOOK_EVERY, STATUS_EVERY = 1.0, 60.0  # seconds between two looks at the records
 def write_list(runs: Sequence[RunConfig], name: str, outputs: Path) -> Path:
     """outputs/sweeps/NAME-….jsonl, a run a line; the same runs have the same file. → its path."""
     text = "".join(as_line(config) + "\n" for config in runs)
+    name = re.sub(r"[^\w.-]", "_", name)
     path = outputs / "sweeps" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl"
     if not path.exists():
         write_file(path, text.encode())
@@ -55,6 +58,7 @@ class Sweep:
         if not SNAKEFILE.is_file():
             raise ValueError(f"--cores, --profile: need {SNAKEFILE.name} of a checkout; install gdwlib with pip -e")
         self.log = self.listed.with_suffix(".log")
+        self.before = {config: self._log_size(config) for config in self.missing}  # bytes; what follows is this sweep's
 
     def train(self) -> int:
         """Train what is missing, then draw the tables and the report. → how many runs have failed."""
@@ -63,15 +67,17 @@ class Sweep:
         finished, left, said = 0, list(self.missing), start
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with open(self.log, "w") as log:
-            process = subprocess.Popen([*SNAKEMAKE, *self._settings(), *self.how], stdout=log, stderr=subprocess.STDOUT)
+            command = [*SNAKEMAKE, *self._settings(), *self.how]
+            # a group of its own: Ctrl-C reaches it once, by `_stop`
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, process_group=0)
             try:
                 over = False
                 while not over:
                     over = process.poll() is not None
-                    for config in self._newly_finished(left):
+                    for record in self._newly_finished(left):
                         finished, said = finished + 1, time.time()
                         time_left = self._time_left(finished, start)
-                        self.say(f"[{finished}/{len(self.missing)}] {self._told(config)}{time_left}")
+                        self.say(f"[{finished}/{len(self.missing)}] {_told(record)}{time_left}")
                     if time.time() - said > STATUS_EVERY:
                         said = time.time()
                         self.say(f"{self._status(finished, left)}{self._time_left(finished, start)}")
@@ -79,7 +85,7 @@ class Sweep:
             except BaseException:
                 self._stop(process)
                 raise
-        failed, waiting = self._failures(left, start)
+        failed, waiting = self._failures(left)
         for reason, names in failed.items():
             self.say(f"{len(names)} failed: {reason}")
             for name in names:
@@ -97,33 +103,33 @@ class Sweep:
         settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings | more
         return ["--directory", str(self.outputs), "--config", *(f"{k}={v}" for k, v in settings.items() if v != "")]
 
+    def _log(self, config: RunConfig) -> Path:
+        return self.outputs / "sweeps" / "logs" / f"{config.run_id}.log"
+
+    def _log_size(self, config: RunConfig) -> int:
+        return self._log(config).stat().st_size if self._log(config).exists() else 0
+
     def _discard_damaged(self) -> None:
         """Snakemake takes a result.json for a finished run; `missing` says that these are not."""
         for config in self.missing:
             folder = RunFolder(self.outputs, config)
             if (folder.path / "result.json").exists():
-                try:
-                    with folder.locked():
-                        record, wrong = folder.load()
-                        if record is None:
-                            self.say(f"{wrong}; computing it again")
-                            folder.discard()
-                except RunTaken:
-                    pass
+                with folder.locked(self.say):
+                    record, wrong = folder.load()
+                    if record is None and wrong:
+                        self.say(f"{wrong}; computing it again")
+                        folder.discard()
 
-    def _newly_finished(self, left: list[RunConfig]) -> Iterator[RunConfig]:
+    def _newly_finished(self, left: list[RunConfig]) -> Iterator[RunRecord]:
         for config in list(left):
-            if (self.outputs / "runs" / config.run_id / "result.json").exists():
+            folder = RunFolder(self.outputs, config)
+            if (folder.path / "result.json").exists() and (record := folder.load()[0]) is not None:
                 left.remove(config)
-                yield config
-
-    def _told(self, config: RunConfig) -> str:
-        result = json.loads((self.outputs / "runs" / config.run_id / "result.json").read_text())
-        return f"{config.run_id}: {result['final_accuracy']:.2f}% ({result['seconds']:.0f} s)"
+                yield record
 
     def _status(self, finished: int, left: list[RunConfig]) -> str:
-        training = sum((self.outputs / "runs" / config.run_id / "owner.json").exists() for config in left)
-        return f"{finished} finished, {training} being trained, {len(left) - training} waiting"
+        training = sum(self._log_size(config) > self.before[config] for config in left)  # or have failed
+        return f"{finished} finished, {training} begun, {len(left) - training} waiting"
 
     def _time_left(self, finished: int, start: float) -> str:
         left = len(self.missing) - finished
@@ -131,16 +137,15 @@ class Sweep:
             return ""
         return f"; about {duration((time.time() - start) / finished * left)} left"
 
-    def _failures(self, left: list[RunConfig], start: float) -> tuple[dict[str, list[str]], int]:
+    def _failures(self, left: list[RunConfig]) -> tuple[dict[str, list[str]], int]:
         """Of the runs without a record: by reason those that were begun; how many were not."""
         failed: dict[str, list[str]] = {}
         waiting = 0
         for config in left:
-            log = self.outputs / "sweeps" / "logs" / f"{config.run_id}.log"
-            if not log.exists() or log.stat().st_mtime < start - 1:
+            if self._log_size(config) <= self.before[config]:
                 waiting += 1
                 continue
-            words = _last_words(log)
+            words = _last_words(self._log(config), self.before[config])
             told = words.startswith("gdwlib run: ")
             reason = words.removeprefix("gdwlib run: ") if told else f"ended without a word, killed? Its last: {words}"
             failed.setdefault(reason, []).append(config.run_id)
@@ -172,16 +177,19 @@ class Sweep:
     def _stop(self, process: subprocess.Popen) -> None:
         """End Snakemake and what it has started; on a cluster, it cancels its jobs."""
         self.say("stopping; finished epochs are kept")
-        if (
-            sys.stdin is None or not sys.stdin.isatty()
-        ):  # else Ctrl-C has reached it as well, and a second one would disturb it
+        with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGINT)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
+            try:
+                process.wait(90)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").replace("\r", "\n").splitlines()]
-    return next((line for line in reversed(lines) if line), "nothing")
+def _told(record: RunRecord) -> str:
+    return f"{record.path.name}: {record.final_accuracy:.2f}% ({record.result['seconds']:.0f} s)"
+
+
+def _last_words(log: Path, after: int = 0) -> str:
+    """The last line of a log, of what stands behind so many bytes."""
+    text = log.read_bytes()[after:].decode(errors="replace").replace("\r", "\n")
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "nothing")

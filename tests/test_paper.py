@@ -381,9 +381,8 @@ def test_the_table_command_shows_the_records_whole(tmp_path, capsys):
     assert out.count("no records of ours") == 2
     assert main(["table", "5", "--outputs", str(tmp_path)]) == 0
     assert "69.39" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["table", "9"])
-    assert "one of 2, 3, 4, 5" in capsys.readouterr().err
+    assert main(["table", "9"]) == 1
+    assert "N: must be 2 to 5, or a list of runs" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["table", "2", "--dataset", "fashon"])
     assert "did you mean 'fashion'" in capsys.readouterr().err
