@@ -79,7 +79,7 @@ lint: .venv/ready
 	@$(BIN)/ruff format --check --line-length 100 notebooks
 
 test: lint
-	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (about fifteen minutes)"
+	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (fifteen to thirty minutes)"
 	@$(BIN)/python -m pytest
 	@echo "== The committed notebooks: what they show is what the code gives"
 	@$(BIN)/python -m pytest --nbval notebooks --nbval-sanitize-with tests/nbval.cfg

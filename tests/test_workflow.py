@@ -1,5 +1,6 @@
 """Sweeps by Snakemake: killed, doubled, with damaged records and runs that fail; and who gets which GPU."""
 
+import contextlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ pytest.importorskip("snakemake")
 
 RUNS = [
     gdwlib.RunConfig(preset="smoke", method=method, seed=seed, noise="uniform", noise_ratio=0.6)
-    for seed in range(3)
+    for seed in range(2)
     for method in ("base", "gdw")
 ]
 
@@ -65,15 +66,20 @@ def session(leader: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
     listed = a_list(tmp_path)
     sweep = start(listed, tmp_path)
     for line in sweep.stderr:
-        if line.startswith("[2/6]"):
+        if line.startswith("[2/4]"):
             break
-    for pid in session(sweep.pid) if how == signal.SIGKILL else [sweep.pid]:
-        os.kill(pid, how)  # SIGKILL as in a power cut; the others it tells itself
+    if how == signal.SIGKILL:  # of everything, as in a power cut
+        while pids := session(sweep.pid):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, how)
+    else:  # it tells the others itself
+        sweep.send_signal(how)
     sweep.communicate(timeout=120)
     assert sweep.returncode == (-9 if how == signal.SIGKILL else 130)
     assert not session(sweep.pid)
@@ -82,8 +88,8 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
 
     again = start(listed, tmp_path)
     told = again.communicate(timeout=300)[1]
-    assert again.returncode == 0 and f"6 runs, {6 - len(done)} missing" in told
-    assert f"{6 - len(done)} finished" in told and "0 failed" in told
+    assert again.returncode == 0 and f"4 runs, {4 - len(done)} missing" in told
+    assert f"{4 - len(done)} finished" in told and "0 failed" in told
     for config in RUNS:
         assert RunFolder(tmp_path, config).load()[0] is not None
         assert done.get(config) in (None, result(tmp_path, config).stat().st_mtime_ns)
@@ -96,11 +102,11 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
 
 
 def test_two_sweeps_at_once_train_nothing_twice(tmp_path):
-    listed = a_list(tmp_path, RUNS[:4])
+    listed = a_list(tmp_path)
     sweeps = [start(listed, tmp_path) for _ in range(2)]
     told = [sweep.communicate(timeout=300)[1] for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], told
-    assert [trained(tmp_path, config) for config in RUNS[:4]] == [1] * 4
+    assert [trained(tmp_path, config) for config in RUNS] == [1] * 4
 
 
 @pytest.fixture(scope="module")
