@@ -40,7 +40,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(x, weight, bias, running_mean, running_var, average, eps):
         axes = _axes(x)
-        sums = torch.cat([x.sum(axes), x.new_tensor([math.prod(x.shape) / x.shape[1]])])
+        sums = torch.cat([x.sum(axes), x.new_full((1,), math.prod(x.shape) / x.shape[1])])
         total(sums)
         count = sums[-1]
         mean = sums[:-1] / count  # (c,)
