@@ -21,6 +21,7 @@ from gdwlib.recipes import OPTIMIZERS, PRESETS, RECIPES, SCHEDULES, recipe_field
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+HUMAN = "human"  # the noise of labels that were given by people, not drawn
 COMPUTED = ("device", "save_memory", "capture")  # fields that say how, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -47,7 +48,8 @@ class RunConfig:
 
     dataset: str = "fashion"  # a key of gdwlib.DATASETS
     method: str = "gdw"  # a key of gdwlib.METHODS
-    noise: str = "none"  # a key of gdwlib.NOISES
+    noise: str = "none"  # a key of gdwlib.NOISES; human, of cifar10n and cifar100n: the labels that people gave
+    label_set: str | None = None  # cifar10n: worst, random1, random2, random3, aggregate; cifar100n: noisy
     noise_ratio: float = 0.0  # the paper's p, 0 to 1
     imbalance: float = 1.0  # the paper's μ: smallest over largest class, in (0, 1]
     seed: int = 0  # decides every random draw: subset, noise, initial weights, order, augmentation
@@ -108,7 +110,7 @@ class RunConfig:
         from gdwlib.methods import METHODS  # the methods know their configuration
 
         for name, valid in (
-            ("dataset", DATASETS), ("method", METHODS), ("noise", NOISES), ("preset", PRESETS), ("recipe", RECIPES),
+            ("dataset", DATASETS), ("method", METHODS), ("noise", (*NOISES, HUMAN)), ("preset", PRESETS), ("recipe", RECIPES),
             ("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES), ("weight_optimizer", OPTIMIZERS),
             ("soft_label", ("labels", "smoothing")),
         ):  # fmt: skip
@@ -118,6 +120,7 @@ class RunConfig:
         for name, value in self._preset_fields().items():
             if getattr(self, name) is None or name not in self._given:
                 object.__setattr__(self, name, value)
+        self._human_labels()
         object.__delattr__(self, "_given")
         if not isinstance(self.model, str) or self.model not in MODELS:
             raise ValueError(f"model: unknown value {self.model!r}{nearest(str(self.model), MODELS)}")
@@ -134,8 +137,8 @@ class RunConfig:
             ("noise_ratio", 0 <= self.noise_ratio <= 1, "in [0, 1]"),
             (
                 "noise_ratio",
-                self.noise != "none" or self.noise_ratio == 0,
-                "0 where noise is 'none'; name a kind of noise",
+                self.noise not in ("none", HUMAN) or self.noise_ratio == 0,
+                "0 where noise is 'none' or 'human'; name a kind of noise",
             ),
             ("imbalance", 0 < self.imbalance <= 1, "in (0, 1]"),
             ("seed", 0 <= self.seed < 2**32, "in 0..2³²-1"),
@@ -170,6 +173,25 @@ class RunConfig:
             if not valid or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
 
+    def _human_labels(self) -> None:
+        """Fill in noise and label_set where the data set comes with labels that people gave."""
+        sets = list(DATASETS[self.dataset].label_sets)
+        if sets:
+            for name, value in (("noise", HUMAN), ("label_set", sets[0])):
+                if name not in self._given or getattr(self, name) is None:
+                    object.__setattr__(self, name, value)
+        there = f"people gave {self.dataset} its labels"
+        for name, valid, want in (
+            (
+                "noise",
+                bool(sets) == (self.noise == HUMAN),
+                f"'human', {there}" if sets else "drawn; human is cifar10n's",
+            ),
+            ("label_set", self.label_set in (sets or [None]), f"one of {', '.join(sets)}" if sets else "left out"),
+        ):
+            if not valid:
+                raise ValueError(f"{name}: must be {want}; not {getattr(self, name)!r}")
+
     def _preset_fields(self) -> dict:
         """What preset and recipe set."""
         by_dataset = PRESETS[self.preset]
@@ -199,6 +221,7 @@ class RunConfig:
             fields.pop(name, None)
         text = json.dumps([ALGORITHM_VERSION, fields], sort_keys=True)
         noise = "" if self.noise == "none" else f"-{self.noise}{self.noise_ratio:g}"
+        noise = f"-{self.label_set}" if self.noise == HUMAN else noise
         imbalance = "" if self.imbalance == 1 else f"-mu{self.imbalance:g}"
         changed = any(getattr(self, name) != value for name, value in self._preset_fields().items())
         preset = self.preset + "-changed" * changed

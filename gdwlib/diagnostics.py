@@ -20,9 +20,10 @@ class WeightStatistics:
     def __init__(self, config: RunConfig, split: Split, device: torch.device):
         given, true = split.given, split.train.labels
         self.given, self.true = (torch.as_tensor(labels, device=device) for labels in (given, true))  # (N,)
+        self.known = self.true >= 0  # (N,) examples of unknown true label are in no statistic by kind
         self.wrong = self.given != self.true  # (N,)
         self.num_classes = len(split.classes)
-        sizes = np.bincount(true, minlength=self.num_classes)
+        sizes = np.bincount(true[true >= 0], minlength=self.num_classes)
         # by size; of classes of one size the last first, as in a long tail
         by_size = np.lexsort((-np.arange(self.num_classes), sizes))
         self.smallest, self.second = (int(by_size[0]), int(by_size[1])) if config.imbalance < 1 else (None, None)
@@ -33,8 +34,8 @@ class WeightStatistics:
         if outcome.first_weights is None or outcome.class_weights is None:
             return
         up = outcome.class_weights > outcome.first_weights  # (n, C)
-        wrong, given, true = self.wrong[index], self.given[index], self.true[index]  # (n,)
-        right = ~wrong
+        given, true, known = self.given[index], self.true[index].clamp(min=0), self.known[index]  # (n,)
+        wrong, right = known & self.wrong[index], known & ~self.wrong[index]
         at_given = up.gather(1, given[:, None])[:, 0]  # (n,)
         at_true = up.gather(1, true[:, None])[:, 0]
         others = up.sum(1) - at_given.long()  # (n,)
@@ -77,10 +78,10 @@ class WeightStatistics:
         ratios = {name: 100 * up / all_ if all_ else None for name, (up, all_) in zip(names, counted, strict=True)}
         tail = ratios.pop("second_smallest")
         weights = target_weights.cpu().double().numpy()  # (N,), on the host: not every accelerator has float64
-        wrong = self.wrong.cpu().numpy()
+        known, wrong = self.known.cpu().numpy(), self.wrong.cpu().numpy()
         groups = {
             name: (chosen := weights[mask])[~np.isnan(chosen)]
-            for name, mask in (("clean", ~wrong), ("mislabelled", wrong))
+            for name, mask in (("clean", known & ~wrong), ("mislabelled", known & wrong))
         }
         return {
             "clean_weight": float(groups["clean"].mean()) if len(groups["clean"]) else None,

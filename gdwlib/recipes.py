@@ -51,6 +51,8 @@ PRESETS: dict[str, dict[str, dict]] = {
         "cifar100": _PAPER | {"meta_per_class": 10, "class_lr": 1000.0},
     },
 }
+for _preset in PRESETS.values():  # the same images under labels of people
+    _preset |= {f"{name}n": _preset[name] for name in ("cifar10", "cifar100") if name in _preset}
 
 
 def _steps(*drops: tuple[float, float], warm_up: float = 0.0) -> Callable[[int, int], float]:

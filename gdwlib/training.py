@@ -12,7 +12,7 @@ from torch import nn
 
 from gdwlib.capture import Captured, CudaGraph, set_capturable
 from gdwlib.config import PRECISIONS, RunConfig, project_folder
-from gdwlib.data import Split, make_split, wrong_rate
+from gdwlib.data import Split, make_split
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.devices import place
@@ -105,6 +105,7 @@ def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
         meta_per_class=config.meta_per_class,
         noise=config.noise,
         noise_ratio=config.noise_ratio,
+        label_set=config.label_set,
         imbalance=config.imbalance,
         meta_overlap=config.meta_overlap,
         train_size=config.train_size,
@@ -123,7 +124,7 @@ class Resident:
             return pooled(torch.as_tensor(of, device=device), config.pool)
 
         dtype = PRECISIONS[config.precision]
-        self.augment = config.augment
+        self.augment, self.wrong_rate = config.augment, split.wrong_rate
         self.mean, self.std = (
             torch.tensor(values, dtype=dtype, device=device)[:, None, None] for values in (split.mean, split.std)
         )
@@ -133,8 +134,7 @@ class Resident:
 
     def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
         x_meta = normalised(self.meta, self.mean, self.std)
-        rate = wrong_rate(config.noise, config.noise_ratio, num_classes)
-        return Task(num_classes, self.given, x_meta, self.meta_labels, rate, new_network)
+        return Task(num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network)
 
     def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
         x, x_meta = (

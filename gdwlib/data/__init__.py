@@ -1,9 +1,9 @@
 """Data sets, label noise, imbalance, the meta split, and batches resident on the device."""
 
 from gdwlib.data.datasets import DATASETS as DATASETS
-from gdwlib.data.datasets import DataError as DataError
 from gdwlib.data.datasets import Dataset as Dataset
 from gdwlib.data.datasets import Images as Images
+from gdwlib.data.errors import DataError as DataError
 from gdwlib.data.imbalance import long_tail_counts as long_tail_counts
 from gdwlib.data.noise import NOISES as NOISES
 from gdwlib.data.noise import corrupt_labels as corrupt_labels

@@ -5,25 +5,29 @@ A user adds one with `gdwlib.DATASETS["mine"] = gdwlib.data.Dataset(...)`.
 
 import hashlib
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torchvision
 
-
-class DataError(RuntimeError):
-    """A file of a data set is missing, truncated or altered; the message says which and what to do."""
+from gdwlib.data.errors import DataError
+from gdwlib.data.human import CIFAR10N, CIFAR100N, human_labels
 
 
 @dataclass(frozen=True)
 class Images:
-    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the published files."""
+    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the published files.
+
+    Where the labels that were published may be wrong, these are `given`, and `labels` the true ones, -1 where unknown.
+    """
 
     images: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
+    given: np.ndarray | None = None
 
     def __post_init__(self):
         if self.images.ndim != 4 or self.images.dtype != np.uint8:
@@ -32,20 +36,23 @@ class Images:
             raise DataError(f"{len(self.images)} images with {self.labels.shape} labels and {self.ids.shape} ids")
 
     def take(self, positions: np.ndarray) -> "Images":
-        return Images(self.images[positions], self.labels[positions], self.ids[positions])
+        given = self.given[positions] if self.given is not None else None
+        return Images(self.images[positions], self.labels[positions], self.ids[positions], given)
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A data set: class names, the channels' mean and standard deviation (0 to 1), and how to load a split.
 
-    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`.
+    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`. `label_sets` names labels
+    that people gave the training images: of each, a function of the folder and the true labels (N,) to the given ones.
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     load: Callable[[Path, bool], Images]
+    label_sets: Mapping[str, Callable[[Path, np.ndarray], np.ndarray]] = field(default_factory=dict)
 
 
 def fashion_subset(folder: Path, train: bool) -> Images:
@@ -137,14 +144,25 @@ CIFAR100_CLASSES = tuple(
     "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
     "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
 )
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CIFAR10 = Dataset(CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR10, "cifar10"))
+CIFAR100 = Dataset(CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100"))
+
+
+def with_human_labels(dataset: Dataset, file: str, keys: dict[str, str]) -> Dataset:
+    """A data set with the label sets that people gave it, from a published file."""
+
+    def labels(key: str, folder: Path, true_labels: np.ndarray) -> np.ndarray:
+        return human_labels(folder / file, key, true_labels, len(dataset.classes))
+
+    return replace(dataset, label_sets={name: partial(labels, key) for name, key in keys.items()})
+
+
 DATASETS: dict[str, Dataset] = {
     "fashion": Dataset(**FASHION, load=fashion_subset),
     "fashion-full": Dataset(**FASHION, load=fashion_full),
-    "cifar10": Dataset(
-        ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-        CIFAR_MEAN,
-        CIFAR_STD,
-        cifar(torchvision.datasets.CIFAR10, "cifar10"),
-    ),
-    "cifar100": Dataset(CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100")),
+    "cifar10": CIFAR10,
+    "cifar100": CIFAR100,
+    "cifar10n": with_human_labels(CIFAR10, "CIFAR-10_human.pt", CIFAR10N),
+    "cifar100n": with_human_labels(CIFAR100, "CIFAR-100_human.pt", CIFAR100N),
 }

@@ -1,19 +1,21 @@
 """From a published data set to what a run trains on: subset, meta set, label noise, imbalance, in that order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from gdwlib.data.datasets import DATASETS, DataError, Images
+from gdwlib.data.datasets import DATASETS, Images
+from gdwlib.data.errors import DataError
 from gdwlib.data.imbalance import long_tail
-from gdwlib.data.noise import corrupt_labels
+from gdwlib.data.noise import corrupt_labels, wrong_rate
 from gdwlib.data.randomness import rng
 
 
 @dataclass(frozen=True)
 class Split:
-    """`train` carries true labels; `given` (N,) are the labels that training sees. Meta and test sets are clean."""
+    """`train` carries true labels, -1 where unknown; `given` (N,) are the labels that training sees, of which
+    `wrong_rate` are expected to be wrong (None: unknown). Meta and test sets are clean."""
 
     train: Images
     given: np.ndarray
@@ -22,6 +24,7 @@ class Split:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    wrong_rate: float | None = None
 
 
 def make_split(
@@ -31,6 +34,7 @@ def make_split(
     meta_per_class: int,
     noise: str = "none",
     noise_ratio: float = 0.0,
+    label_set: str | None = None,
     imbalance: float = 1.0,
     meta_overlap: bool = False,
     train_size: int | None = None,
@@ -42,6 +46,8 @@ def make_split(
     over the balanced rest, which is then thinned by true label.
 
     Args:
+        noise: a key of `gdwlib.NOISES`; or "human", for the labels that people gave, of which `label_set` names one of
+            the data set's.
         train_size: use this many images (as many of each class, ± 1) of the published training set, meta set
             included; None for all.
         meta_overlap: repeat the official code's leak: as many images are removed from the training set, but others
@@ -55,6 +61,8 @@ def make_split(
     published = source.load(folder, True)
     if published.labels.min() < 0 or published.labels.max() >= num_classes:
         raise DataError(f"{dataset}: labels must lie in 0..{num_classes - 1}")
+    if label_set is not None:
+        published = replace(published, given=source.label_sets[label_set](folder, published.labels))
     pool = _balanced(published.labels, train_size, rng(seed, "subset"), f"train_size: {dataset}")
     labels = published.labels[pool]
     meta_size = meta_per_class * num_classes
@@ -65,17 +73,30 @@ def make_split(
         raise DataError(
             f"meta_per_class: {meta_per_class} images a class leave a class of {dataset} without training images"
         )
-    given = corrupt_labels(labels[rest], noise, noise_ratio, num_classes, seed)
+    if published.given is not None:
+        given = published.given[pool[rest]]
+    else:
+        given = corrupt_labels(labels[rest], noise, noise_ratio, num_classes, seed)
     kept = long_tail(labels[rest], imbalance, num_classes, seed)
+    train = published.take(pool[rest[kept]])
     return Split(
-        train=published.take(pool[rest[kept]]),
+        train=train,
         given=given[kept],
         meta=published.take(pool[meta]),
         test=source.load(folder, False),
         classes=source.classes,
         mean=source.mean,
         std=source.std,
+        wrong_rate=_wrong_share(given[kept], train.labels)
+        if published.given is not None
+        else wrong_rate(noise, noise_ratio, num_classes),
     )
+
+
+def _wrong_share(given: np.ndarray, true: np.ndarray) -> float | None:
+    """Of the labels of which the true one is known."""
+    known = true >= 0
+    return float((given != true)[known].mean()) if known.any() else None
 
 
 def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, what: str) -> np.ndarray:

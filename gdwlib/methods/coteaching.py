@@ -21,6 +21,9 @@ from gdwlib.methods.method import Batch, Method, Outcome
 class CoTeaching(Method):
     def __init__(self, model, optimizer, task, config):
         super().__init__(model, optimizer, task, config)
+        self.forget_rate = task.wrong_rate if config.forget_rate is None else config.forget_rate
+        if self.forget_rate is None:
+            raise ValueError("forget_rate: must be given, the rate of wrong labels is unknown here; try 0.2")
         network = task.new_network()
         second = type(optimizer)(network.parameters(), **optimizer.defaults)
         self.second = Learner(network, second, task.num_classes)
@@ -28,10 +31,9 @@ class CoTeaching(Method):
         self.kept = 1.0  # R(e)
 
     def start_epoch(self, epoch: int) -> float:
-        rate = self.task.wrong_rate if self.config.forget_rate is None else self.config.forget_rate
         rising = max(1, round(self.config.epochs / 8))  # T_k
         share = 1.0 if epoch >= rising else epoch / max(1, rising - 1)
-        self.kept = 1 - rate * share
+        self.kept = 1 - self.forget_rate * share
         return super().start_epoch(epoch)
 
     def learn(self, batch: Batch) -> Outcome:

@@ -19,7 +19,7 @@ class Task(NamedTuple):
     labels: Int[Tensor, " N"]  # of the training set as given, possibly wrong
     x_meta: Float[Tensor, "M c h w"]  # the whole meta set, not augmented
     y_meta: Int[Tensor, " M"]
-    wrong_rate: float  # the expected share of wrong labels; only for methods that must be told
+    wrong_rate: float | None  # the expected share of wrong labels, where known; only for methods that must be told
     new_network: Callable[[], nn.Module]  # one more of the run's kind, freshly initialised
 
     def one_hot(self) -> Float[Tensor, "N C"]:
