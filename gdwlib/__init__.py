@@ -31,6 +31,10 @@ _HOME = {
     "corrupt_labels": "gdwlib.data",
     "long_tail_counts": "gdwlib.data",
     "METHODS": "gdwlib.methods",
+    "add_table": "gdwlib.data",
+    "suspects": "gdwlib.label_errors",
+    "predict": "gdwlib.prediction",
+    "open_record": "gdwlib.records",
 }
 _MODULES = (
     "bench",

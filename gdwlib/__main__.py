@@ -11,7 +11,7 @@ from pathlib import Path
 from gdwlib import commands
 from gdwlib.bench.steps import STEPS
 from gdwlib.collective import ProcessLost
-from gdwlib.config import DEVICES, PRECISIONS, PRESETS, RunConfig, nearest
+from gdwlib.config import DEVICES, PLACES, PRECISIONS, PRESETS, RunConfig, nearest
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
@@ -60,7 +60,8 @@ def parser() -> Parser:
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
         meaning = ", ".join(named[field.name]) if field.name in named else about.get(field.name, "")
         default = "the preset's" if field.default is None else field.default
-        shown = "" if "where n" in meaning else f" (default: {default})"
+        optional = "where n" in meaning or field.name in (*PLACES, "label_set", "image_size", "fingerprint")
+        shown = "" if optional else f" (default: {default})"
         text = f"{meaning}{shown}".strip().replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
@@ -128,6 +129,20 @@ def parser() -> Parser:
     bench.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: float32)")
     bench.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
     bench.add_argument("--threads", type=int, help="(default: PyTorch's)")
+
+    suspects = add("suspects", parents=[folders], help="which training labels are probably wrong, by a finished run")
+    suspects.add_argument("run", metavar="RUN", help="a run's folder or id")
+    suspects.add_argument("--to", type=Path, metavar="FILE.csv", help="(default: suspects.csv in the run's folder)")
+
+    predict = add("predict", parents=[folders], help="label new images or rows by a finished run")
+    predict.add_argument(
+        "run", metavar="RUN", help="a run's folder or id, or a folder with its model.pt and model.json"
+    )
+    predict.add_argument("source", type=Path, metavar="FOLDER", help="of images; for a table, a CSV file")
+    predict.add_argument(
+        "--to", type=Path, metavar="FILE.csv", help="(default: predictions-NAME.csv in the run's folder)"
+    )
+    predict.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping")
 
     data = add("data", parents=[folders], help="fetch and verify a data set")
     data.add_argument("name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS))

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-from gdwlib.config import RunConfig
+from gdwlib.config import PLACES, RunConfig
 from gdwlib.methods import METHODS
 from gdwlib.recipes import WITH_AUTHORS_RECIPE
 from gdwlib.records import RunFolder
@@ -178,6 +178,7 @@ def from_file(path: Path) -> list[RunConfig]:
 def as_line(config: RunConfig) -> str:
     """A run as a line of a list: its id and the fields that make it. The reverse of `from_file`."""
     kind = {name: getattr(config, name) for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")}
+    kind |= {name: value for name in PLACES if (value := getattr(config, name)) is not None}
     usual = RunConfig(**kind)
     told = {"run_id": config.run_id, **kind}
     if config.recipe == "paper":

@@ -15,14 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gdwlib.data import DATASETS, NOISES
+from gdwlib.data import DATASETS, NOISES, OwnData
 from gdwlib.models import MODELS
 from gdwlib.recipes import OPTIMIZERS, PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 HUMAN = "human"  # the noise of labels that were given by people, not drawn
-COMPUTED = ("device", "save_memory", "capture")  # fields that say how, not what
+PLACES = ("data_folder", "data_file", "labels", "trusted", "test")  # of files; what is in them is the fingerprint's
+COMPUTED = ("device", "save_memory", "capture", "workers", *PLACES)  # fields that say how or where, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -55,12 +56,22 @@ class RunConfig:
     seed: int = 0  # decides every random draw: subset, noise, initial weights, order, augmentation
     preset: str = "small"  # smoke, small or paper
     recipe: str = "paper"  # whose hyperparameters: paper, or authors (of a baseline the paper ran otherwise)
-    meta_per_class: int | None = None  # clean meta images a class
+    data_folder: str | None = None  # folder: your pictures, a folder of them for each class
+    data_file: str | None = None  # table: a CSV file with a header, a row an example
+    labels: str | None = None  # folder: a CSV file of picture and label, before what the folders say
+    label_column: str | None = None  # folder, table: of CSV files; where not given, label, class or target
+    trusted: str | None = None  # folder, table: examples with right labels: a folder, a CSV file, or how many a class
+    test: str | None = None  # folder, table: likewise, to measure accuracy on; where not given, none is
+    image_size: int | None = None  # folder, clothing1m: pixels, of the square that images are brought to
+    skip_bad: bool = False  # folder, table, clothing1m: leave out what cannot be used instead of stopping
+    fingerprint: str | None = None  # folder, table: of the files' contents; filled in
+    meta_per_class: int | None = None  # clean meta images a class; where they come by themselves, None is all of them
     meta_overlap: bool = False  # repeat the official code's leak of meta images into the training set
     train_size: int | None = None  # published training images used, as many of each class, meta set included
     pool: int | None = None  # average over pool × pool pixels first; 1: leave as they are
     augment: bool | None = None  # reflect-pad 4, crop, flip
     model: str | None = None  # a key of gdwlib.models.MODELS
+    pretrained: bool = False  # resnet18: start from torchvision's ImageNet weights
     epochs: int | None = None  # of the schedule; glc runs it twice, finetune adds 5
     batch_size: int = 100  # train and meta
     lr: float = 0.1  # SGD's, at the start
@@ -93,6 +104,7 @@ class RunConfig:
     device: str = "auto"  # auto, cpu, cuda, mps
     save_memory: bool = False  # hold one batch's activations at a time, for one more forward pass a step
     capture: bool = False  # cuda: replay the step as a CUDA graph
+    workers: int | None = None  # clothing1m: processes that decode images; where not given, one a core
 
     def __new__(cls, **fields):
         valid = [field.name for field in dataclasses.fields(cls)]
@@ -110,9 +122,9 @@ class RunConfig:
         from gdwlib.methods import METHODS  # the methods know their configuration
 
         for name, valid in (
-            ("dataset", DATASETS), ("method", METHODS), ("noise", (*NOISES, HUMAN)), ("preset", PRESETS), ("recipe", RECIPES),
-            ("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES), ("weight_optimizer", OPTIMIZERS),
-            ("soft_label", ("labels", "smoothing")),
+            ("dataset", DATASETS), ("method", METHODS), ("noise", (*NOISES, HUMAN)), ("preset", PRESETS),
+            ("recipe", RECIPES), ("precision", PRECISIONS), ("device", DEVICES), ("schedule", SCHEDULES),
+            ("weight_optimizer", OPTIMIZERS), ("soft_label", ("labels", "smoothing")),
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, str) or value not in valid:
@@ -121,6 +133,7 @@ class RunConfig:
             if getattr(self, name) is None or name not in self._given:
                 object.__setattr__(self, name, value)
         self._human_labels()
+        self._own_data()
         object.__delattr__(self, "_given")
         if not isinstance(self.model, str) or self.model not in MODELS:
             raise ValueError(f"model: unknown value {self.model!r}{nearest(str(self.model), MODELS)}")
@@ -142,7 +155,12 @@ class RunConfig:
             ),
             ("imbalance", 0 < self.imbalance <= 1, "in (0, 1]"),
             ("seed", 0 <= self.seed < 2**32, "in 0..2³²-1"),
-            ("meta_per_class", self.meta_per_class >= 1, "at least 1"),
+            ("meta_per_class", self.meta_per_class is None or self.meta_per_class >= 1, "at least 1"),
+            ("meta_overlap", not (self.meta_overlap and self.fingerprint), "false for data of your own"),
+            ("image_size", self.image_size is None or 8 <= self.image_size <= 1024, "in 8..1024"),
+            ("model", (self.model == "mlp") == self.is_table, "mlp for a table, and for images another"),
+            ("pretrained", not self.pretrained or self.model == "resnet18", "false for models but resnet18"),
+            ("workers", self.workers is None or self.workers >= 0, "at least 0"),
             ("train_size", self.train_size is None or self.train_size >= 1, "at least 1"),
             ("pool", self.pool >= 1, "at least 1"),
             ("epochs", self.epochs >= 1, "at least 1"),
@@ -182,21 +200,51 @@ class RunConfig:
                     object.__setattr__(self, name, value)
         there = f"people gave {self.dataset} its labels"
         for name, valid, want in (
-            (
-                "noise",
-                bool(sets) == (self.noise == HUMAN),
-                f"'human', {there}" if sets else "drawn; human is cifar10n's",
-            ),
-            ("label_set", self.label_set in (sets or [None]), f"one of {', '.join(sets)}" if sets else "left out"),
+            ("noise", bool(sets) == (self.noise == HUMAN), f"'human': {there}" if sets else "another kind here"),
+            ("label_set", self.label_set in (sets or [None]), f"one of {', '.join(sets)}" if sets else "left out here"),
         ):
             if not valid:
                 raise ValueError(f"{name}: must be {want}; not {getattr(self, name)!r}")
 
+    def _own_data(self) -> None:
+        """Check what names files of the user's own, and fill in what they contain."""
+        source = DATASETS[self.dataset]
+        own = isinstance(source, OwnData)
+        taken = (source.needs, *source.others) if own else ("image_size",) if self.dataset == "clothing1m" else ()
+        for name in (*PLACES, "label_column", "image_size"):
+            if getattr(self, name) is not None and name not in taken:
+                holders = [
+                    k for k, of in DATASETS.items() if isinstance(of, OwnData) and name in (of.needs, *of.others)
+                ]
+                raise ValueError(f"{name}: is for dataset {' and '.join(holders)}; leave it out with {self.dataset}")
+        if not own:
+            object.__setattr__(self, "fingerprint", getattr(source, "digest", None))
+            return
+        if isinstance(self.trusted, int) and not isinstance(self.trusted, bool):
+            object.__setattr__(self, "trusted", str(self.trusted))
+        for name in PLACES:
+            value = getattr(self, name)
+            if value is not None and not (name == "trusted" and str(value).isdigit()):
+                object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
+        trusted = "a folder or CSV file of examples with right labels, or how many a class to take for right"
+        for name, what in ((source.needs, "what to train on"), ("trusted", trusted)):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: must name {what}")
+        if self.trusted.isdigit():
+            object.__setattr__(self, "meta_per_class", int(self.trusted))
+        if self.fingerprint is None:
+            object.__setattr__(self, "fingerprint", source.fingerprint(self))
+
     def _preset_fields(self) -> dict:
         """What preset and recipe set."""
         by_dataset = PRESETS[self.preset]
-        fields = by_dataset.get(self.dataset, by_dataset[""])
+        fields = by_dataset.get(self.dataset, by_dataset["table" if self.is_table else ""])
         return fields | recipe_fields(self.recipe, self.method, self.preset, self.imbalance)
+
+    @property
+    def is_table(self) -> bool:
+        """Of features, not of images."""
+        return self.dataset == "table" or getattr(DATASETS[self.dataset], "columns", None) is not None
 
     @property
     def total_epochs(self) -> int:

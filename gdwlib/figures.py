@@ -1,7 +1,9 @@
 """The paper's tables and its Figures 5 and 6 as pictures of our records. The look, and what other notebooks draw, is in
 plots.py. Accuracies and shares are percent, gains points."""
 
+import io
 from collections.abc import Sequence
+from pathlib import Path
 from zlib import crc32
 
 import matplotlib.pyplot as plt
@@ -12,9 +14,13 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from gdwlib.plots import CLEAN, PALETTE, WRONG, provenance
+from gdwlib.config import RunConfig
+from gdwlib.data.pictures import open_picture
+from gdwlib.label_errors import Suspect
+from gdwlib.plots import CLEAN, PALETTE, WRONG, gallery, provenance, style
 from gdwlib.records import RunRecord
 from gdwlib.tables import PUBLISHED, TABLES, row_name
+from gdwlib.training import load_split
 from gdwlib.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 
 VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
@@ -194,3 +200,39 @@ def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
+
+
+def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str | None = None) -> Figure:
+    """The most suspect images of a run's training set: the label given, the one proposed, and the score."""
+    style()
+    if config.data_folder is not None:
+        images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
+    else:
+        split = load_split(config, data)
+        at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
+        images = [split.train.images[at[row.id]] for row in worst]
+    captions = [f"{_short(row.label)}\n→ {_short(row.proposed_label)} {row.score:.2f}" for row in worst]
+    figure = gallery(
+        images, captions, [False] * len(worst), grey="gray_r" if config.dataset.startswith("fashion") else "gray"
+    )
+    figure.supxlabel(f"{config.run_id}: label given → proposed, and how probably the given one is wrong", fontsize=8,
+                     color="0.35", x=0.01, ha="left")  # fmt: skip
+    return figure
+
+
+def _thumbnail(path: Path) -> np.ndarray:
+    picture = open_picture(path, at_least=120)
+    picture.thumbnail((120, 120))
+    array = np.asarray(picture)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 16 else f"{label[:15]}…"
+
+
+def as_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()

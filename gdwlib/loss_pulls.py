@@ -10,9 +10,10 @@ from gdwlib.config import RunConfig, project_folder
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.gdw import StepOutput
+from gdwlib.loading import Resident
 from gdwlib.progress import Progress
 from gdwlib.records import write_file
-from gdwlib.training import Resident, load_split, prepare
+from gdwlib.training import load_split, prepare
 from gdwlib.weighting import cross_entropy
 
 PARTS = 5  # of the training images, sorted by their loss

@@ -1,8 +1,11 @@
-"""Networks: the paper's CIFAR ResNets, torchvision's ResNet-18, and the weighting network.
+"""Networks: the paper's CIFAR ResNets, torchvision's ResNet-18, one for tables, and the weighting network.
 
-All map images (n, channels, H, W) to logits (n, C). Any other `nn.Module` works as well; these are the ones a
-`RunConfig` can name.
+All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). Any other `nn.Module` works as well;
+these are the ones a `RunConfig` can name.
 """
+
+import hashlib
+from pathlib import Path
 
 import torch
 import torchvision
@@ -10,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gdwlib._types import Float, Tensor
+from gdwlib.data.errors import DataError
 
 
 class BasicBlock(nn.Module):
@@ -86,7 +90,46 @@ def resnet18(num_classes: int, channels: int = 3) -> nn.Module:
     return torchvision.models.resnet18(num_classes=num_classes)
 
 
-MODELS = {"resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
+def mlp(num_classes: int, features: int) -> nn.Module:
+    """For tables: features (n, F) through two hidden layers of 128 with batch norm."""
+    widths = (features, 128, 128)
+    hidden = [
+        layer
+        for w_in, w_out in zip(widths, widths[1:], strict=False)
+        for layer in (nn.Linear(w_in, w_out, bias=False), nn.BatchNorm1d(w_out), nn.ReLU())
+    ]
+    return nn.Sequential(*hidden, nn.Linear(widths[-1], num_classes))
+
+
+def imagenet_weights() -> dict[str, torch.Tensor]:
+    """torchvision's ImageNet weights of ResNet-18 but for the last layer, downloaded once into PyTorch's cache.
+
+    Raises:
+        DataError: not there and not to be downloaded, or another file than torchvision publishes (which is not opened).
+    """
+    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+    prefix = path.stem.rsplit("-", 1)[1]  # of its SHA-256 sum
+    if not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+        except (OSError, RuntimeError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(
+                f"pretrained: the ImageNet weights could not be downloaded ({reason}); put {path.name} from {url} into "
+                f"{path.parent}, or train from random weights with --no-pretrained"
+            ) from error
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(prefix):
+        found = f"SHA-256 {digest[:8]}…, expected {prefix}…"
+        raise DataError(f"{path}: altered or truncated ({found}); delete it and try again")
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    return {name: value for name, value in state.items() if not name.startswith("fc.")}
+
+
+MODELS = {"mlp": mlp, "resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
 
 
 class WeightNet(nn.Module):

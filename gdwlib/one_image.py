@@ -13,8 +13,9 @@ import torch
 from gdwlib.config import RunConfig, nearest, project_folder
 from gdwlib.data.batches import meta_order, train_order
 from gdwlib.gdw import GDW, make_weight_optimizer
+from gdwlib.loading import Resident
 from gdwlib.records import write_file
-from gdwlib.training import Resident, load_split, run
+from gdwlib.training import load_split, run
 
 
 def anatomy(

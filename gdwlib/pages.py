@@ -48,7 +48,7 @@ def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
             "seeds": len(finals),
             "mean (%)": finals.mean(),
             "std": finals.std(),
-            "best epoch": np.mean([record.result["best_accuracy"] for record in found.values()]) if found else np.nan,
+            "best epoch": pd.Series([record.result["best_accuracy"] for record in found.values()], dtype=float).mean(),
             "seconds a run": np.mean([record.result["seconds"] for record in found.values()]) if found else np.nan,
         }
     frame = pd.DataFrame.from_dict(rows, orient="index").round(2)

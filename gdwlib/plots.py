@@ -115,15 +115,18 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     return provenance(figure, records, "; last epoch")
 
 
-def gallery(images: np.ndarray, captions: Sequence[str], right: Sequence[bool], columns: int = 8) -> Figure:
-    """Pictures with captions, framed by whether the label is right. images: (N, channels, H, W) uint8."""
+def gallery(
+    images: Sequence[np.ndarray], captions: Sequence[str], right: Sequence[bool], columns: int = 8, grey: str = "gray_r"
+) -> Figure:
+    """Pictures with captions, framed by whether the label is right. images: N of (channels, H, W) uint8; `grey` is the
+    colour map of those of one channel."""
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, caption, fine in zip(grid.flat, images, captions, right, strict=False):
         axes.axis("on")
-        axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray_r" if len(image) == 1 else None)
+        axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap=grey if len(image) == 1 else None)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)

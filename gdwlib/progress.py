@@ -58,10 +58,9 @@ class Progress:
         losses = f"train loss {metrics['train_loss']:.3f}"
         if metrics["meta_loss"] is not None:
             losses += f", meta loss {metrics['meta_loss']:.3f}"
-        text = (
-            f"epoch {self.done}/{self.config.total_epochs}, {losses}, test {metrics['test_accuracy']:.2f}%, "
-            f"{metrics['images_per_second']:.0f} images/s"
-        )
+        if metrics["test_accuracy"] is not None:
+            losses += f", test {metrics['test_accuracy']:.2f}%"
+        text = f"epoch {self.done}/{self.config.total_epochs}, {losses}, {metrics['images_per_second']:.0f} images/s"
         now = time.perf_counter()
         if self.bar is not None:
             self.bar.set_postfix_str(text)

@@ -36,19 +36,48 @@ from math import cos, pi
 _SMALL = {"model": "resnet8", "pool": 2, "augment": False, "epochs": 15, "train_size": 10_000}
 _SMOKE = _SMALL | {"epochs": 2, "train_size": 400, "meta_per_class": 4}
 _PAPER = {"model": "resnet32", "pool": 1, "augment": True, "epochs": 80}
-# preset → data set ("" for every other one) → the fields it sets
+# of your own: small enough for minutes, with steps enough for a few hundred examples
+_OWN = {"pool": 1, "batch_size": 50, "epochs": 30}
+_FOLDER = _OWN | {"model": "resnet8", "augment": True, "image_size": 32}
+_TABLE = _OWN | {"model": "mlp", "augment": False}
+# the paper's Section 4.3; its meta set, η_ω and schedule are not told: all clean validation images, 0.1·n·C, the cosine
+_CLOTHING = {
+    "model": "resnet18",
+    "pretrained": True,
+    "image_size": 224,
+    "pool": 1,
+    "augment": True,
+    "epochs": 5,
+    "batch_size": 128,
+    "lr": 1e-3,
+    "weight_decay": 1e-3,
+}
+_CLOTHING_SMALL = {"model": "resnet8", "image_size": 32, "pool": 1, "augment": True, "epochs": 5}
+# preset → data set ("" for every other one, "table" for other tables) → the fields it sets
 PRESETS: dict[str, dict[str, dict]] = {
-    "smoke": {"": _SMOKE, "cifar100": _SMOKE | {"train_size": 1000}},
+    "smoke": {
+        "": _SMOKE,
+        "cifar100": _SMOKE | {"train_size": 1000},
+        "folder": _FOLDER | {"epochs": 2, "image_size": 16},
+        "table": _TABLE | {"epochs": 2},
+        "clothing1m": _CLOTHING_SMALL | {"epochs": 2, "train_size": 140, "meta_per_class": 2},
+    },
     "small": {
         "": _SMALL | {"meta_per_class": 20, "augment": True},
         "fashion": _SMALL | {"meta_per_class": 12, "train_size": 6_000, "epochs": 11},
         "cifar100": _SMALL | {"meta_per_class": 2, "augment": True},
+        "folder": _FOLDER,
+        "table": _TABLE,
+        "clothing1m": _CLOTHING_SMALL | {"train_size": 9_996, "meta_per_class": 20},
     },
     "paper": {
         "": _PAPER | {"meta_per_class": 100},
         "fashion": _PAPER | {"meta_per_class": 20},  # 2% of the embedded images
         "cifar10": _PAPER | {"meta_per_class": 100, "class_lr": 100.0},
         "cifar100": _PAPER | {"meta_per_class": 10, "class_lr": 1000.0},
+        "folder": _PAPER | {"image_size": 64},
+        "table": _TABLE | {"epochs": 80, "batch_size": 100},
+        "clothing1m": _CLOTHING,
     },
 }
 for _preset in PRESETS.values():  # the same images under labels of people

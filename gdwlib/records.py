@@ -4,6 +4,7 @@
     outputs/runs/<run_id>/metrics.jsonl   a line an epoch
     outputs/runs/<run_id>/examples.npz    per training example: id, given label, true label, last ω_t
     outputs/runs/<run_id>/model.pt        the trained network; weight_net.pt the weighting network, where there is one
+    outputs/runs/<run_id>/model.json      which network that is, its classes, and how its input is prepared
     outputs/runs/<run_id>/checkpoint.pt   while running
     outputs/runs/<run_id>/result.json     written last: its presence means "complete"; holds the others' SHA-256 sums
 
@@ -28,7 +29,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from gdwlib.config import COMPUTED, RunConfig
+from gdwlib.config import COMPUTED, RunConfig, project_folder
 from gdwlib.models import MODELS, WeightNet
 
 
@@ -51,9 +52,14 @@ class RunRecord:
     result: dict
 
     @property
-    def final_accuracy(self) -> float:
-        """Mean test accuracy over the last min(5, epochs) epochs, percent."""
+    def final_accuracy(self) -> float | None:
+        """Mean test accuracy over the last min(5, epochs) epochs, percent; None where there is no test set."""
         return self.result["final_accuracy"]
+
+    @property
+    def told(self) -> str:
+        """The final accuracy as text."""
+        return "no test set" if self.final_accuracy is None else f"{self.final_accuracy:.2f}%"
 
     @cached_property
     def examples(self) -> dict[str, np.ndarray]:
@@ -63,15 +69,31 @@ class RunRecord:
 
     def model(self, num_classes: int, channels: int) -> nn.Module:
         """The trained network, in eval mode. FileNotFoundError where the record came without model.pt."""
-        return self._loaded(MODELS[self.config["model"]](num_classes, channels), "model.pt")
+        about = {"model": self.config["model"], "num_classes": num_classes, "channels": channels}
+        return load_network(self.path, about)
 
     def weight_net(self) -> WeightNet:
         """The trained weighting network of a method that has one."""
-        return self._loaded(WeightNet(), "weight_net.pt")
+        return _loaded(WeightNet(), self.path / "weight_net.pt")
 
-    def _loaded(self, network: nn.Module, name: str) -> nn.Module:
-        network.load_state_dict(torch.load(self.path / name, map_location="cpu", weights_only=True))
-        return network.eval()
+
+def load_network(folder: Path, about: dict) -> nn.Module:
+    """The network of a folder's model.pt, in eval mode, as `about` says: its model, num_classes and channels."""
+    return _loaded(MODELS[about["model"]](about["num_classes"], about["channels"]), folder / "model.pt")
+
+
+def _loaded(network: nn.Module, path: Path) -> nn.Module:
+    """Tensors only: what else a tampered file asks for is refused, not executed."""
+    try:
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged or hostile file makes zipfile, pickle or torch raise
+        raise RecordError(
+            f"{path}: not the weights of this network, and refused without being executed ({type(error).__name__}); "
+            "train the run again"
+        ) from error
+    return network.eval()
 
 
 class RunFolder:
@@ -137,7 +159,7 @@ class RunFolder:
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
         with _writing(self.path):
-            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "weight_net.pt"):
+            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
@@ -167,15 +189,18 @@ class RunFolder:
     def write_metrics(self, metrics: list[dict]) -> None:
         self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics).encode())
 
-    def complete(self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module]) -> None:
-        """Write what remains, `result.json` last, and remove the checkpoint."""
+    def complete(
+        self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module], about: dict
+    ) -> None:
+        """Write what remains, `about` the network in model.json, `result.json` last, and remove the checkpoint."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **examples)
         self.write("examples.npz", buffer.getvalue())
         for name, network in networks.items():
             self.write(f"{name}.pt", _saved(network.state_dict()))
         self.write_metrics(metrics)
-        names = ("config.json", "metrics.jsonl", "examples.npz", *(f"{name}.pt" for name in networks))
+        self.write_json("model.json", about)
+        names = ("config.json", "metrics.jsonl", "examples.npz", "model.json", *(f"{name}.pt" for name in networks))
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
@@ -187,6 +212,27 @@ class RunFolder:
 
     def write(self, name: str, content: bytes) -> None:
         write_file(self.path / name, content)
+
+
+def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord:
+    """A finished run, by its folder or by its id in `outputs` (default: the project's). RecordError says why there is
+    none."""
+    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+    path = next((path for path in (Path(run), outputs / "runs" / str(run)) if path.is_dir()), None)
+    if path is None:
+        raise RecordError(f"{run}: no such run, neither as a folder nor in {outputs / 'runs'}")
+    path = path.resolve()
+    written = _read_json(path / "config.json")
+    try:
+        config = RunConfig(**written["config"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"{path}: not a run's folder, its config.json is missing or misread ({error})") from error
+    if config.run_id != path.name:
+        raise RecordError(f"{path}: its config.json is that of {config.run_id}; name the folder so, or train it again")
+    record, wrong = RunFolder(path.parents[1], config).load()
+    if record is None:
+        raise RecordError(wrong or f"{path}: not finished; `run` with the same flags goes on with it")
+    return record
 
 
 class ReadOnlyFolder(RunFolder):
@@ -202,7 +248,7 @@ class ReadOnlyFolder(RunFolder):
     def tidy(self) -> None:
         pass
 
-    def complete(self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module]) -> None:
+    def complete(self, *_) -> None:
         pass
 
     def write(self, name: str, content: bytes) -> None:
@@ -211,13 +257,14 @@ class ReadOnlyFolder(RunFolder):
 
 def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
     """What `result.json` says of a run's epochs: accuracies in percent, seconds. The mean is over the last
-    min(5, epochs) of a schedule of so many `epochs`; the best epoch is sought in the last phase, since what came before
-    is another method's network."""
+    min(5, epochs) of a schedule of so many `epochs` (None without a test set); the best epoch is sought in the last
+    phase, since what came before is another method's network."""
     accuracies = [line["test_accuracy"] for line in metrics]
     last_phase = [line["test_accuracy"] for line in metrics if line.get("phase") == metrics[-1].get("phase")]
+    tested = None not in accuracies
     return {
-        "final_accuracy": float(np.mean(accuracies[-min(5, epochs) :])),
-        "best_accuracy": max(last_phase),
+        "final_accuracy": float(np.mean(accuracies[-min(5, epochs) :])) if tested else None,
+        "best_accuracy": max(last_phase) if tested else None,
         "last_accuracy": accuracies[-1],
         "seconds": sum(line["seconds"] for line in metrics),
     }

@@ -140,7 +140,7 @@ def _attempt(configs: list[RunConfig], outputs: Path, data: Path | None, until: 
 def _told(end: RunRecord | Exception) -> tuple[str, str]:
     """State and text of a run that ended so."""
     if isinstance(end, RunRecord):
-        return "finished", f"{end.final_accuracy:.2f}%"
+        return "finished", end.told
     text = " ".join(str(end).split())
     if isinstance(end, OutOfTime):
         return "interrupted", text

@@ -3,24 +3,23 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from gdwlib.capture import Captured, CudaGraph, set_capturable
 from gdwlib.config import PRECISIONS, RunConfig, project_folder
-from gdwlib.data import Split, make_split
-from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
-from gdwlib.data.randomness import torch_rng, torch_seed
+from gdwlib.data import DATASETS, OwnData, Split, make_split
+from gdwlib.data.randomness import torch_seed
+from gdwlib.data.spelling import as_csv
 from gdwlib.devices import place
 from gdwlib.diagnostics import WeightStatistics
 from gdwlib.learner import HERE, Engine
+from gdwlib.loading import Resident, load
 from gdwlib.machine import environment, keep_freed_memory
-from gdwlib.methods import METHODS, Batch, Method, Task
-from gdwlib.models import MODELS
+from gdwlib.methods import METHODS, Method
+from gdwlib.models import MODELS, imagenet_weights
 from gdwlib.progress import Progress
 from gdwlib.records import ReadOnlyFolder, RecordError, RunFolder, RunRecord
 
@@ -77,6 +76,8 @@ def run(
         split = load_split(config, data) if leads else None
         engine.agreed(0)  # one process downloads
         split = split or load_split(config, data)
+        for remark in split.remarks:
+            shown.say(remark)
         device = config.torch_device()
         if device.type == "cpu":
             keep_freed_memory()
@@ -99,8 +100,13 @@ def _finished(folder: RunFolder, engine: Engine) -> tuple[RunRecord | None, str 
 
 def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
     """The training, meta and test images of a run, and the labels it is given."""
+    source = DATASETS[config.dataset]
+    if isinstance(source, OwnData):
+        source = source.open(config)
+    elif source.sized is not None:
+        source = source.sized(config.image_size, config.skip_bad)
     return make_split(
-        config.dataset,
+        source if source is not DATASETS[config.dataset] else config.dataset,
         Path(data) if data is not None else project_folder("data"),
         meta_per_class=config.meta_per_class,
         noise=config.noise,
@@ -113,54 +119,16 @@ def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
     )
 
 
-class Resident:
-    """A split on the device: uint8 images and labels, and batches made of them there."""
-
-    def __init__(self, config: RunConfig, split: Split, device: torch.device):
-        if config.pool > min(split.train.images.shape[2:]):
-            raise ValueError(f"pool: {config.pool} is larger than the images, {split.train.images.shape[2:]} pixels")
-
-        def images(of: np.ndarray) -> torch.Tensor:
-            return pooled(torch.as_tensor(of, device=device), config.pool)
-
-        dtype = PRECISIONS[config.precision]
-        self.augment, self.wrong_rate = config.augment, split.wrong_rate
-        self.mean, self.std = (
-            torch.tensor(values, dtype=dtype, device=device)[:, None, None] for values in (split.mean, split.std)
-        )
-        self.train, self.given = images(split.train.images), torch.as_tensor(split.given, device=device)
-        self.meta, self.meta_labels = images(split.meta.images), torch.as_tensor(split.meta.labels, device=device)
-        self.test, self.test_labels = images(split.test.images), torch.as_tensor(split.test.labels, device=device)
-
-    def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
-        x_meta = normalised(self.meta, self.mean, self.std)
-        return Task(num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network)
-
-    def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
-        x, x_meta = (
-            normalised(augmented(part, generator) if self.augment else part, self.mean, self.std)
-            for part in (self.train[index], self.meta[meta_index])
-        )
-        return Batch(x, self.given[index], x_meta, self.meta_labels[meta_index], index)
-
-    @torch.inference_mode()
-    def test_accuracy(self, model: nn.Module, engine: Engine = HERE) -> float:
-        """Percent of the test images, in eval mode; each process counts a part of them."""
-        model.eval()
-        right = torch.zeros((), dtype=torch.int64, device=self.test.device)
-        parts = list(zip(self.test.split(1000), self.test_labels.split(1000), strict=True))
-        for x, y in parts[engine.rank :: engine.processes]:
-            right += (model(normalised(x, self.mean, self.std)).argmax(1) == y).sum()
-        return 100 * int(engine.total(right)) / len(self.test)
-
-
 def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
     """A freshly initialised network and the method that trains it."""
     torch.manual_seed(torch_seed(config.seed, "initial weights"))
     num_classes = len(split.classes)
+    pretrained = imagenet_weights() if config.pretrained else None
 
     def new_network() -> nn.Module:
         model = MODELS[config.model](num_classes, len(split.mean))
+        if pretrained is not None:
+            model.load_state_dict(pretrained, strict=False)  # all but the last layer
         return model.to(resident.mean.device, PRECISIONS[config.precision], memory_format=torch.channels_last)
 
     model = new_network()
@@ -178,7 +146,7 @@ def _train(
     config: RunConfig, split: Split, folder: RunFolder, shown: Progress, until: float | None, engine: Engine
 ) -> None:
     device = config.torch_device()
-    resident = Resident(config, split, device)
+    resident = load(config, split, device)
     model, method = prepare(config, split, resident)
     count = len(split.given)
     target_weights = torch.full((count,), torch.nan, device=device, dtype=resident.mean.dtype)  # (N,) last ω_t
@@ -204,6 +172,9 @@ def _train(
         learner.engine, learner.save_memory = engine, config.save_memory
     about = environment(device, engine.together, engine.processes)
     folder.write_json("config.json", {"config": vars(config), "environment": about})
+    if isinstance(DATASETS[config.dataset], OwnData):
+        trusted = [(id_, split.classes[c]) for id_, c in zip(split.meta.ids, split.meta.labels, strict=True)]
+        folder.write("trusted.csv", as_csv(("id", "label"), trusted))
 
     statistics = WeightStatistics(config, split, device)
     with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
@@ -246,7 +217,23 @@ def _train(
         "true_labels": split.train.labels,
         "target_weights": target_weights.float().cpu().numpy(),
     }
-    folder.complete(metrics, examples, method.networks())
+    folder.complete(metrics, examples, method.networks(), described(config, split))
+
+
+def described(config: RunConfig, split: Split) -> dict:
+    """What model.json says of a network: what it takes to rebuild it, and to prepare what it is to label."""
+    shape = split.train.images.shape
+    return {
+        "network": {"model": config.model, "num_classes": len(split.classes), "channels": len(split.mean)},
+        "classes": split.classes,
+        "images": shape[1:],  # channels, height and width, before pooling
+        "size": config.image_size,
+        "pool": config.pool,
+        "mean": split.mean,
+        "std": split.std,
+        "columns": split.columns,
+        "run_id": config.run_id,
+    }
 
 
 def _epoch(
@@ -262,22 +249,19 @@ def _epoch(
     rank: int,
 ) -> tuple[float, float | None]:
     """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
-    device = resident.train.device
     for learner in method.learners:
         learner.model.train()
     target_weights.fill_(torch.nan)
     torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)  # dropout, of each process's part
-    generator = torch_rng(config.seed, "augmentation", epoch)
-    indices = epoch_indices(len(resident.train), len(resident.meta), config.batch_size, config.seed, epoch, device)
     train_losses, meta_losses = [], []
     step = Captured(method.step, record) if record is not None else method.step
     steps, begun = -(-len(resident.train) // config.batch_size), time.time()
-    for done, (index, meta_index) in enumerate(indices):
+    for done, batch in enumerate(resident.batches(epoch)):
         if until is not None and (now := time.time()) + (now - begun) / max(done, 1) * (steps - done) > until:
             if now > until or done >= min(10, steps // 2):  # the estimate is worth something
                 left = f"; an epoch takes about {(now - begun) / done * steps:.0f} s" if done else ""
                 raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, not kept{left}")
-        outcome = step(resident.batch(index, meta_index, generator))
+        outcome, index = step(batch), batch.index
         train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:
             meta_losses.append(outcome.meta_loss.detach().clone())  # a captured step writes the next one there

@@ -186,7 +186,7 @@ class Sweep:
 
 
 def _told(record: RunRecord) -> str:
-    return f"{record.path.name}: {record.final_accuracy:.2f}% ({record.result['seconds']:.0f} s)"
+    return f"{record.path.name}: {record.told} ({record.result['seconds']:.0f} s)"
 
 
 def _last_words(log: Path, after: int = 0) -> str:

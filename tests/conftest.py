@@ -2,7 +2,7 @@ from jaxtyping import install_import_hook
 
 # Every annotated shape and type of the modules that compute is checked on every call the tests make. (What users call
 # first, GDW, RunConfig and the data functions, checks what it is given itself, and its messages are tested.)
-COMPUTING = ("weighting", "forward_mode", "bilevel", "models", "methods", "data.batches", "training")
+COMPUTING = ("weighting", "forward_mode", "bilevel", "models", "methods", "data.batches", "loading", "training")
 hook = install_import_hook([f"gdwlib.{name}" for name in COMPUTING], "beartype.beartype")
 hook.__enter__()
 

@@ -74,7 +74,7 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     wrong = record.examples["given_labels"] != record.examples["true_labels"]
     assert lines[-1]["mislabelled_weight"] == pytest.approx(record.examples["target_weights"][wrong].mean(), rel=1e-5)
     network = record.model(10, 1)
-    from gdwlib.training import Resident
+    from gdwlib.loading import Resident
 
     assert Resident(config, split, torch.device("cpu")).test_accuracy(network) == result["last_accuracy"]
 

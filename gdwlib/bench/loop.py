@@ -12,8 +12,9 @@ from gdwlib.config import RunConfig
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng
 from gdwlib.diagnostics import WeightStatistics
+from gdwlib.loading import Resident
 from gdwlib.records import RunFolder
-from gdwlib.training import Resident, load_split, prepare
+from gdwlib.training import load_split, prepare
 
 
 def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable[[str], None]) -> dict:

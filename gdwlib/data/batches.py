@@ -12,15 +12,17 @@ from gdwlib.data.randomness import rng
 PAD = 4  # pixels, the paper's
 
 
-def pooled(images: UInt8[Tensor, "N c H W"], pool: int) -> UInt8[Tensor, "N c h w"]:
-    """Images averaged over pool × pool pixels and rounded; 1 leaves them as they are."""
+def pooled(images: Tensor, pool: int) -> Tensor:
+    """Images (N, c, H, W) uint8 averaged over pool × pool pixels and rounded; 1 leaves them as they are."""
     return images if pool == 1 else F.avg_pool2d(images.float(), pool).round().byte()
 
 
 def normalised(
-    images: UInt8[Tensor, "n c H W"], mean: Float[Tensor, "c 1 1"], std: Float[Tensor, "c 1 1"]
-) -> Float[Tensor, "n c H W"]:
-    """(x/255 - mean)/std, channels last, in the dtype of `mean`."""
+    images: UInt8[Tensor, "n c H W"] | Float[Tensor, "n F"], mean: Float[Tensor, "..."], std: Float[Tensor, "..."]
+) -> Float[Tensor, "n c H W"] | Float[Tensor, "n F"]:
+    """(x/255 - mean)/std, channels last, in the dtype of `mean`. A table's features are scaled already."""
+    if images.ndim == 2:
+        return images.to(mean.dtype)
     return ((images.to(mean.dtype) / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
 
 

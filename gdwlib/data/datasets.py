@@ -5,54 +5,22 @@ A user adds one with `gdwlib.DATASETS["mine"] = gdwlib.data.Dataset(...)`.
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torchvision
 
+from gdwlib.data.clothing1m import CLOTHING1M
+from gdwlib.data.dataset import Dataset, Images, OwnData
 from gdwlib.data.errors import DataError
+from gdwlib.data.folder import fingerprint as folder_fingerprint
+from gdwlib.data.folder import open_folder
 from gdwlib.data.human import CIFAR10N, CIFAR100N, human_labels
-
-
-@dataclass(frozen=True)
-class Images:
-    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the published files.
-
-    Where the labels that were published may be wrong, these are `given`, and `labels` the true ones, -1 where unknown.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    ids: np.ndarray
-    given: np.ndarray | None = None
-
-    def __post_init__(self):
-        if self.images.ndim != 4 or self.images.dtype != np.uint8:
-            raise DataError(f"images must be (N, channels, H, W) uint8, not {self.images.shape} {self.images.dtype}")
-        if self.labels.shape != (len(self.images),) or self.ids.shape != self.labels.shape:
-            raise DataError(f"{len(self.images)} images with {self.labels.shape} labels and {self.ids.shape} ids")
-
-    def take(self, positions: np.ndarray) -> "Images":
-        given = self.given[positions] if self.given is not None else None
-        return Images(self.images[positions], self.labels[positions], self.ids[positions], given)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set: class names, the channels' mean and standard deviation (0 to 1), and how to load a split.
-
-    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`. `label_sets` names labels
-    that people gave the training images: of each, a function of the folder and the true labels (N,) to the given ones.
-    """
-
-    classes: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    load: Callable[[Path, bool], Images]
-    label_sets: Mapping[str, Callable[[Path, np.ndarray], np.ndarray]] = field(default_factory=dict)
+from gdwlib.data.table import fingerprint as table_fingerprint
+from gdwlib.data.table import open_table
 
 
 def fashion_subset(folder: Path, train: bool) -> Images:
@@ -158,11 +126,16 @@ def with_human_labels(dataset: Dataset, file: str, keys: dict[str, str]) -> Data
     return replace(dataset, label_sets={name: partial(labels, key) for name, key in keys.items()})
 
 
-DATASETS: dict[str, Dataset] = {
+DATASETS: dict[str, Dataset | OwnData] = {
     "fashion": Dataset(**FASHION, load=fashion_subset),
     "fashion-full": Dataset(**FASHION, load=fashion_full),
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "cifar10n": with_human_labels(CIFAR10, "CIFAR-10_human.pt", CIFAR10N),
     "cifar100n": with_human_labels(CIFAR100, "CIFAR-100_human.pt", CIFAR100N),
+    "clothing1m": CLOTHING1M,
+    "folder": OwnData(
+        "data_folder", ("labels", "label_column", "trusted", "test", "image_size"), open_folder, folder_fingerprint
+    ),
+    "table": OwnData("data_file", ("label_column", "trusted", "test"), open_table, table_fingerprint),
 }

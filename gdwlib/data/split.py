@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gdwlib.data.datasets import DATASETS, Images
+from gdwlib.data.dataset import Dataset, Images
+from gdwlib.data.datasets import DATASETS
 from gdwlib.data.errors import DataError
 from gdwlib.data.imbalance import long_tail
 from gdwlib.data.noise import corrupt_labels, wrong_rate
@@ -15,23 +16,25 @@ from gdwlib.data.randomness import rng
 @dataclass(frozen=True)
 class Split:
     """`train` carries true labels, -1 where unknown; `given` (N,) are the labels that training sees, of which
-    `wrong_rate` are expected to be wrong (None: unknown). Meta and test sets are clean."""
+    `wrong_rate` are expected to be wrong (None: unknown). Meta and test sets are clean; there may be no test set."""
 
     train: Images
     given: np.ndarray
     meta: Images
-    test: Images
+    test: Images | None
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     wrong_rate: float | None = None
+    remarks: tuple[str, ...] = ()
+    columns: tuple[dict, ...] | None = None  # of a table, see `gdwlib.data.Dataset`
 
 
 def make_split(
-    dataset: str,
+    dataset: str | Dataset,
     folder: Path,
     *,
-    meta_per_class: int,
+    meta_per_class: int | None,
     noise: str = "none",
     noise_ratio: float = 0.0,
     label_set: str | None = None,
@@ -46,8 +49,11 @@ def make_split(
     over the balanced rest, which is then thinned by true label.
 
     Args:
+        dataset: a key of `gdwlib.DATASETS`, or what it holds.
+        meta_per_class: None takes all images that the data set has as trusted ones; where it has none, a number must be
+            given.
         noise: a key of `gdwlib.NOISES`; or "human", for the labels that people gave, of which `label_set` names one of
-            the data set's.
+            the data set's. Where published labels may be wrong, "none" leaves them as they are.
         train_size: use this many images (as many of each class, ± 1) of the published training set, meta set
             included; None for all.
         meta_overlap: repeat the official code's leak: as many images are removed from the training set, but others
@@ -56,22 +62,36 @@ def make_split(
     Raises:
         DataError: a file is missing or damaged, or a class has too few images.
     """
-    source = DATASETS[dataset]
+    source, name = (DATASETS[dataset], dataset) if isinstance(dataset, str) else (dataset, "the data set")
     num_classes = len(source.classes)
     published = source.load(folder, True)
-    if published.labels.min() < 0 or published.labels.max() >= num_classes:
-        raise DataError(f"{dataset}: labels must lie in 0..{num_classes - 1}")
     if label_set is not None:
         published = replace(published, given=source.label_sets[label_set](folder, published.labels))
-    pool = _balanced(published.labels, train_size, rng(seed, "subset"), f"train_size: {dataset}")
-    labels = published.labels[pool]
-    meta_size = meta_per_class * num_classes
-    meta = _balanced(labels, meta_size, rng(seed, "meta"), f"meta_per_class: {dataset}")
-    removed = _balanced(labels, meta_size, rng(seed, "leak"), f"meta_per_class: {dataset}") if meta_overlap else meta
-    rest = np.setdiff1d(np.arange(len(labels)), removed)
+    if published.given is not None and noise not in ("none", "human"):  # noise on top: what was given counts as true
+        published = replace(published, labels=published.given, given=None)
+    # by which labels classes are counted: the true ones, the given where these are unknown
+    labels = published.labels
+    if published.given is not None:
+        labels = np.where(labels < 0, published.given, labels)
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"{name}: labels must lie in 0..{num_classes - 1}")
+    pool = _balanced(labels, train_size, rng(seed, "subset"), f"train_size: {name}")
+    labels = labels[pool]
+    rest = np.arange(len(labels))
+    if source.trusted is not None:
+        meta = source.trusted(folder)
+        if meta_per_class is not None:
+            draw = rng(seed, "meta")
+            meta = meta.take(_balanced(meta.labels, meta_per_class * num_classes, draw, f"meta_per_class: {name}"))
+    else:
+        meta_size = meta_per_class * num_classes
+        chosen = _balanced(labels, meta_size, rng(seed, "meta"), f"meta_per_class: {name}")
+        removed = _balanced(labels, meta_size, rng(seed, "leak"), f"meta_per_class: {name}") if meta_overlap else chosen
+        rest = np.setdiff1d(rest, removed)
+        meta = replace(published.take(pool[chosen]), labels=labels[chosen], given=None)
     if len(np.unique(labels[rest])) < num_classes:
         raise DataError(
-            f"meta_per_class: {meta_per_class} images a class leave a class of {dataset} without training images"
+            f"meta_per_class: {meta_per_class} images a class leave a class of {name} without training images"
         )
     if published.given is not None:
         given = published.given[pool[rest]]
@@ -79,17 +99,21 @@ def make_split(
         given = corrupt_labels(labels[rest], noise, noise_ratio, num_classes, seed)
     kept = long_tail(labels[rest], imbalance, num_classes, seed)
     train = published.take(pool[rest[kept]])
+    if published.given is not None:
+        rate = _wrong_share(given[kept], train.labels)
+    else:
+        rate = wrong_rate(noise, noise_ratio, num_classes)
     return Split(
         train=train,
         given=given[kept],
-        meta=published.take(pool[meta]),
+        meta=meta,
         test=source.load(folder, False),
         classes=source.classes,
         mean=source.mean,
         std=source.std,
-        wrong_rate=_wrong_share(given[kept], train.labels)
-        if published.given is not None
-        else wrong_rate(noise, noise_ratio, num_classes),
+        wrong_rate=rate,
+        remarks=source.remarks,
+        columns=source.columns,
     )
 
 

@@ -42,7 +42,7 @@ class GLC(Base):
     def estimate(self) -> torch.Tensor:
         """Ĉ (C, C): row k is the mean prediction for meta images of class k; a class without any counts as clean."""
         self.model.eval()
-        p = torch.cat([self.model(x).softmax(1) for x in self.task.x_meta.split(1000)])  # (M, C)
+        p = torch.cat([self.model(x).softmax(1) for x in self.task.meta_parts()])  # (M, C)
         of_class = weighting.one_hot(self.task.y_meta, p)  # (M, C)
         counts = of_class.sum(0)[:, None]  # (C, 1)
         return torch.where(counts > 0, of_class.T @ p / counts.clamp(min=1), torch.eye(len(counts)).to(p))

@@ -1,6 +1,6 @@
 """What a method is: one step on one batch. A new one is a short file with a subclass and a line in the registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,10 +17,15 @@ class Task(NamedTuple):
 
     num_classes: int  # C
     labels: Int[Tensor, " N"]  # of the training set as given, possibly wrong
-    x_meta: Float[Tensor, "M c h w"]  # the whole meta set, not augmented
+    x_meta: Float[Tensor, "M c h w"]  # the whole meta set, not augmented; see `meta_parts`
     y_meta: Int[Tensor, " M"]
     wrong_rate: float | None  # the expected share of wrong labels, where known; only for methods that must be told
     new_network: Callable[[], nn.Module]  # one more of the run's kind, freshly initialised
+    stream: Callable[[], Iterable[Tensor]] | None = None  # the meta set in parts, where `x_meta` is left empty for size
+
+    def meta_parts(self) -> Iterable[Float[Tensor, "m c h w"]]:
+        """The whole meta set in its order, some hundred images at a time."""
+        return self.stream() if self.stream is not None else self.x_meta.split(1000)
 
     def one_hot(self) -> Float[Tensor, "N C"]:
         """The labels as given, in the images' dtype."""

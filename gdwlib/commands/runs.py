@@ -1,7 +1,6 @@
-"""What each command of the command line does with its arguments."""
+"""run and sweep."""
 
 import argparse
-import contextlib
 import dataclasses
 import sys
 import time
@@ -9,10 +8,9 @@ from pathlib import Path
 
 from gdwlib.campaign import CAMPAIGNS, expected_seconds, from_file, missing
 from gdwlib.config import RunConfig, nearest, project_folder
-from gdwlib.data import DATASETS
-from gdwlib.methods import METHODS
+from gdwlib.data import DATASETS, OwnData
 from gdwlib.progress import duration
-from gdwlib.records import RecordError
+from gdwlib.records import RecordError, RunRecord
 
 
 def at_least(args: argparse.Namespace, least: int, *names: str) -> None:
@@ -50,16 +48,21 @@ def run(args: argparse.Namespace) -> None:
                 say_of(record, before)
 
 
-def say_of(record, before: float) -> None:
+def say_of(record: RunRecord, before: float) -> None:
     """A finished run, in three lines at most."""
     if (record.path / "result.json").stat().st_mtime < before:
         print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
-    print(
-        f"{record.path}\n"
-        f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, record.config['epochs'])} epochs), "
-        f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
-        f"{record.result['seconds']:.0f} s"
-    )
+    if record.final_accuracy is None:
+        told = f"{record.result['seconds']:.0f} s; no accuracy: name test examples with --test to have it measured"
+    else:
+        told = (
+            f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, record.config['epochs'])} epochs), "
+            f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
+            f"{record.result['seconds']:.0f} s"
+        )
+    print(f"{record.path}\n{told}")
+    if isinstance(DATASETS[record.config["dataset"]], OwnData):
+        print(f"which labels are probably wrong: python -m gdwlib suspects {record.path}")
 
 
 def sweep(args: argparse.Namespace) -> None:
@@ -141,7 +144,7 @@ def hand_over(
     if args.data is not None:
         settings["data"] = args.data.resolve()
     for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
-        for train in (True, False):
+        for train in (True, False) if not isinstance(DATASETS[name], OwnData) else ():
             DATASETS[name].load(args.data or project_folder("data"), train)
     outputs = outputs.resolve()
     listed = workflow.write_list(runs, Path(args.campaign).stem, outputs)
@@ -162,111 +165,3 @@ def expected(runs: list[RunConfig], at_once: int) -> str:
     at_once = min(at_once, cores(), len(runs))
     needed = duration(seconds / at_once)
     return f"; about {needed}, {at_once} at once, by the times of the records in outputs/"
-
-
-def table(args: argparse.Namespace) -> None:
-    try:
-        from gdwlib import pages, tables
-        from gdwlib.evidence import Evidence
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is needed for tables; pip install 'gdwlib[notebooks]'") from error
-    listed = Path(args.table) if args.table.endswith(".jsonl") else None
-    if listed is None and args.table not in ("2", "3", "4", "5"):
-        raise ValueError(f"N: must be 2 to 5, or a list of runs in a .jsonl file, not {args.table!r}")
-    if args.table == "5":
-        print("Table 5. Test accuracy (%) on Clothing1M, as the paper prints it; there are no records of ours")
-        print(tables.paper_numbers().query("table == 5").set_index("method")["mean"].rename(tables.NAMES).to_string())
-        return
-    if args.outputs is not None and not args.outputs.is_dir():
-        raise ValueError(f"--outputs {args.outputs}: no such folder")
-    evidence, outputs = Evidence(args.outputs), args.outputs or project_folder("outputs")
-    if listed is not None:
-        frame = pages.of_list(from_file(listed), evidence)
-        print(frame.to_string())
-        if args.save:
-            print(pages.save(frame, f"The runs of {listed.name}", outputs / "sweeps" / f"{listed.stem}-runs.html"))
-        return
-    for name in (args.dataset,) if args.dataset else tables.PUBLISHED:
-        frame = tables.largest(tables.TABLES[int(args.table)], evidence, name, args.preset)
-        print(tables.as_text(frame))
-        if args.save:
-            print("\n".join(str(path) for path in pages.save_table(frame, evidence, outputs)))
-    others = [name for name in DATASETS if name in evidence.datasets() - {*tables.PUBLISHED, args.dataset}]
-    if others:
-        print(f"Records of other data sets: --dataset {' or '.join(others)}")
-
-
-def compare(args: argparse.Namespace) -> None:
-    try:
-        from gdwlib.evidence import Evidence, trained_twice
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{error.name} is needed to compare; pip install 'gdwlib[notebooks]'") from error
-    outputs = args.outputs or project_folder("outputs")
-    if args.again.resolve() == outputs.resolve():
-        raise ValueError(f"{args.again}: is the folder to compare with; name one that was trained into again")
-    before = Evidence(outputs)
-    twice = trained_twice(before, Evidence(args.again))
-    if not twice:
-        raise ValueError(f"{args.again}: has no complete record of a run that {outputs} has one of")
-    other = [run for run in twice if not run.equal]
-    for run in other:
-        print(f"{run.run_id}: {run.before:.2f}% before, {run.after:.2f}% again ({run.after - run.before:+.2f})")
-    print(f"{len(twice)} runs trained twice: {len(twice) - len(other)} equal bit for bit in every epoch's numbers")
-    if absent := len(before.records()) - len(twice):
-        print(f"{absent} records of {outputs} have no second one")
-    if other:
-        gaps = [run.after - run.before for run in other]
-        far = max(map(abs, gaps))
-        print(
-            f"the others' final accuracies differ by {far:.2f} points at most, {sum(gaps) / len(gaps):+.2f} on average"
-        )
-
-
-def bench(args: argparse.Namespace) -> None:
-    import torch
-
-    from gdwlib import bench as measure
-    from gdwlib.machine import keep_freed_memory
-
-    at_least(args, 1, "rounds", "threads")
-    at_least(args, 2, "num_classes", "batch_size")
-    if args.depth < 8 or args.depth % 6 != 2:
-        raise ValueError(f"--depth: must be 6·blocks + 2, as 8, 20, 32 or 56; not {args.depth}")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    loop = RunConfig(dataset=args.dataset, preset=args.preset, precision=args.precision, device=args.device)
-    device = loop.torch_device().type
-    keep_freed_memory()  # as a run does
-    setting = measure.Setting(args.depth, args.num_classes, args.batch_size, 32, args.precision, device)
-    path = measure.result_path(args.outputs or project_folder("outputs"), setting)
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr)
-
-    names = args.steps or list(measure.STEPS)
-    for section in args.sections:
-        if section == "steps":
-            rows = measure.measure_steps(setting, names, args.rounds, say)
-        elif section == "parts":
-            rows = measure.measure_parts(setting, [name for name in names if name in METHODS], args.rounds, say)
-        elif section == "growth":
-            rows = measure.measure_growth(setting, args.rounds, say)
-        else:
-            rows = measure.measure_loop(loop, args.data, 20, say)
-        measure.keep(path, section, rows, setting)
-        print(measure.as_text(section, rows))
-        if section == "steps":
-            with contextlib.suppress(ModuleNotFoundError):  # seaborn, on a bare node
-                from gdwlib import plots
-
-                plots.style()
-                plots.step_costs(rows).savefig(path.with_suffix(".png"))
-                print(path.with_suffix(".png"))
-    print(path)
-
-
-def data(args: argparse.Namespace) -> None:
-    folder = args.data or project_folder("data")
-    for train in (True, False):
-        images = DATASETS[args.name].load(folder, train).images
-        print(f"{args.name} {'train' if train else 'test'}: {len(images)} images, {images.shape[1:]}, verified")
