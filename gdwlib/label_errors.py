@@ -9,7 +9,7 @@ import torch
 from gdwlib.config import RunConfig
 from gdwlib.data.errors import DataError
 from gdwlib.loading import load
-from gdwlib.records import RunRecord
+from gdwlib.records import RecordError, RunRecord
 from gdwlib.training import load_split
 
 
@@ -53,6 +53,11 @@ def probabilities(record: RunRecord, split) -> np.ndarray:
     config = RunConfig(**record.config)
     device = torch.device("cpu") if config.device != "cuda" else config.torch_device()
     resident = load(config, split, device)
+    if not (record.path / "model.pt").is_file():
+        raise RecordError(
+            f"{record.path / 'model.pt'}: missing, as of records from the repository; train the run again into another "
+            "folder with --outputs"
+        )
     model = record.model(len(split.classes), len(split.mean)).to(resident.mean)
     return resident.probabilities(model)
 

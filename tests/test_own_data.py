@@ -125,7 +125,7 @@ def test_every_kind_of_picture_is_decoded(tmp_path, mode, grey):
     assert found.mode == ("L" if grey else "RGB")
     array = np.asarray(found.convert("L")).astype(int)
     if mode != "1":
-        assert np.abs(array - shade).mean() < 6  # no clipping, no inversion
+        assert np.abs(array - shade).mean() < (15 if mode == "P" else 6)  # no clipping, no inversion
     assert array[:, 0].max() < 40 and array[:, -1].min() > 200
 
 

@@ -35,6 +35,8 @@ class Rows:
         self, columns: Mapping[str, Sequence], labels: Sequence | None, ids: Sequence | None, bad: Sequence[Bad] = ()
     ):
         self.columns = {name: list(cells) for name, cells in columns.items()}
+        if not self.columns:
+            raise DataError("no column is left to learn from: there is nothing but ids and labels")
         lengths = {len(cells) for cells in self.columns.values()}
         self.count = lengths.pop() if lengths else 0
         if lengths:
