@@ -22,6 +22,7 @@ _HOME = {
     "OutOfTime": "gdwlib.training",
     "load_split": "gdwlib.training",
     "anatomy": "gdwlib.one_image",
+    "pictures": "gdwlib.one_image",
     "pulls": "gdwlib.loss_pulls",
     "RunRecord": "gdwlib.records",
     "RecordError": "gdwlib.records",

@@ -236,3 +236,25 @@ def as_png(figure: Figure) -> bytes:
     figure.savefig(buffer, format="png")
     plt.close(figure)
     return buffer.getvalue()
+
+
+def detectors(rows: pd.DataFrame) -> Figure:
+    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a detector, a dot a seed."""
+    measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
+    figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
+    for axes, (name, head) in zip(grid, measures.items(), strict=True):
+        sns.stripplot(
+            rows, x=name, y="setting", hue="detector", dodge=True, jitter=False, size=7, alpha=0.8,
+            palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]], ax=axes, legend=axes is grid[0],
+        )  # fmt: skip
+        axes.set(xlabel=head, ylabel=None)
+        axes.set_yticks(axes.get_yticks(), axes.get_yticklabels(), va="center")
+        for edge in range(1, rows["setting"].nunique()):
+            axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
+    handles, names = grid[0].get_legend_handles_labels()
+    grid[0].get_legend().remove()
+    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.supxlabel(
+        "small preset; a dot a seed; python benchmarks/detectors.py", fontsize=8, color="0.35", x=0.01, ha="left"
+    )
+    return figure

@@ -5,6 +5,7 @@ import copy
 import io
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -98,3 +99,34 @@ def anatomy(
     np.savez_compressed(buffer, **arrays)
     write_file(path, buffer.getvalue())
     return arrays
+
+
+def pictures(
+    config: RunConfig,
+    ids: Sequence[int],
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
+) -> np.ndarray:
+    """Training images of a run, by id, (n, channels, H, W) uint8, before any averaging. They are kept in
+    outputs/figures and read from there the next time, so that a figure can be drawn without the data set.
+
+    Raises:
+        ValueError: an id that is not among the run's training images.
+    """
+    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+    path = outputs / "figures" / f"pictures-{config.run_id}.npz"
+    ids = np.asarray(ids)
+    with contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            if np.array_equal(arrays["ids"], ids):
+                return arrays["images"]
+    split = load_split(config, data)
+    where = {id_: k for k, id_ in enumerate(split.train.ids.tolist())}
+    if absent := [id_ for id_ in ids.tolist() if id_ not in where]:
+        raise ValueError(f"{config.run_id}: has no training image {absent[0]}")
+    images = split.train.images[[where[id_] for id_ in ids.tolist()]]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=ids, images=images)
+    write_file(path, buffer.getvalue())
+    return images

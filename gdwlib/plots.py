@@ -135,6 +135,24 @@ def gallery(
     return figure
 
 
+def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> Figure:
+    """How often each class is labelled as each other: a row a true class, in percent of its images.
+    given, true: (N,)."""
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(counts, (true, given), 1)
+    shares = pd.DataFrame(100 * counts / counts.sum(1, keepdims=True), classes, classes)
+    figure, axes = plt.subplots(figsize=(8.5, 6.2))
+    few = len(classes) <= 20
+    sns.heatmap(
+        shares, ax=axes, cmap="cividis", vmin=0, vmax=100, annot=few, fmt=".0f", annot_kws={"fontsize": 9},
+        square=True, xticklabels=few, yticklabels=few, cbar_kws={"label": "images of the true class (%)"},
+    )  # fmt: skip
+    axes.set(xlabel="label given", ylabel="true class")
+    axes.tick_params(axis="x", labelrotation=45)
+    axes.tick_params(axis="y", labelrotation=0)
+    return figure
+
+
 def class_bars(values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str) -> Figure:
     """One group of bars a class, a colour a series; `marked` classes get a note under their name."""
     figure, axes = plt.subplots(figsize=(9.5, 3.6))
