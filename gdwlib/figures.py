@@ -239,7 +239,8 @@ def as_png(figure: Figure) -> bytes:
 
 
 def detectors(rows: pd.DataFrame) -> Figure:
-    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a detector, a dot a seed."""
+    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a detector,
+    a dot a seed."""
     measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
     figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     for axes, (name, head) in zip(grid, measures.items(), strict=True):

@@ -53,7 +53,7 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     record = gdwlib.run(config, outputs=tmp_path, progress=False)
     folder = tmp_path / "runs" / config.run_id
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "examples.npz", "model.pt", "weight_net.pt", "result.json"
+        "config.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt", "result.json"
     }  # fmt: skip
     written = json.loads((folder / "config.json").read_text())
     assert written["config"] == dataclasses.asdict(config)
