@@ -58,10 +58,11 @@ evidence: .venv/ready
 	@$(BIN)/python -m gdwlib sweep evidence --cores --outputs $(AGAIN)
 	@test -z "$$($(BIN)/python -m gdwlib sweep evidence --list --outputs $(AGAIN) 2>/dev/null)" || \
 		{ echo "some runs are missing yet (being trained elsewhere?); run make evidence again"; exit 1; }
-	@echo "== 2 of 4: the speed, undisturbed (about half an hour on two cores)"
+	@echo "== 2 of 4: the speed, undisturbed, and how well wrong labels are found (about an hour on two cores)"
 	@test -e $(AGAIN)/bench/complete || { \
 		$(BIN)/python -m gdwlib bench steps parts loop growth --dataset cifar10 --rounds 12 --outputs $(AGAIN) && \
-		$(BIN)/python benchmarks/replicas.py --outputs $(AGAIN) && touch $(AGAIN)/bench/complete; }
+		$(BIN)/python benchmarks/replicas.py --outputs $(AGAIN) && \
+		$(BIN)/python benchmarks/detectors.py --outputs $(AGAIN) --folds $(AGAIN)/detectors && touch $(AGAIN)/bench/complete; }
 	@echo "== 3 of 4: every notebook from these, into $(AGAIN)/notebooks (a few minutes)"
 	@mkdir -p $(AGAIN)/notebooks
 	@for notebook in notebooks/*.ipynb; do \

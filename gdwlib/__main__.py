@@ -79,7 +79,7 @@ def parser() -> Parser:
     sweep.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
     sweep.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
     sweep.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",
-                       help="(default: cifar10 cifar100; of the evidence, fashion cifar10)")  # fmt: skip
+                       help="(default: cifar10 cifar100; of the evidence, fashion cifar10 cifar10n)")  # fmt: skip
     sweep.add_argument(
         "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
     )
