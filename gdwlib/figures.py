@@ -211,11 +211,14 @@ def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str 
         split = load_split(config, data)
         at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
         images = [split.train.images[at[row.id]] for row in worst]
-    captions = [f"{_short(row.label)}\n→ {_short(row.proposed_label)} {row.score:.2f}" for row in worst]
+    captions = [
+        f"{_short(row.label)}\n{row.score:.2f}" + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
+        for row in worst
+    ]
     figure = gallery(
         images, captions, [False] * len(worst), grey="gray_r" if config.dataset.startswith("fashion") else "gray"
     )
-    figure.supxlabel(f"{config.run_id}: label given → proposed, and how probably the given one is wrong", fontsize=8,
+    figure.supxlabel(f"{config.run_id}: label given; how probably it is wrong → the label proposed", fontsize=8,
                      color="0.35", x=0.01, ha="left")  # fmt: skip
     return figure
 

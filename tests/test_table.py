@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -235,3 +237,31 @@ def test_a_table_from_another_place_is_the_same_run(tmp_path):
     (tmp_path / "there").mkdir()
     moved = {name: shutil.copy(path, tmp_path / "there") for name, path in paths.items()}
     assert config_of(paths).run_id == config_of(moved).run_id
+
+
+def test_a_list_of_runs_names_the_files(tmp_path):
+    from gdwlib.campaign import as_line, from_file
+
+    paths, *_ = files(tmp_path)
+    config = config_of(paths, method="mwnet", epochs=3)
+    (tmp_path / "runs.jsonl").write_text(as_line(config))
+    assert from_file(tmp_path / "runs.jsonl") == [config]
+    assert "fingerprint" not in as_line(config)
+    with open(paths["train"], "a") as file:
+        file.write("new,1,1,1,low\n")
+    with pytest.raises(ValueError, match="line 1: .* is now .*; write the list again"):
+        from_file(tmp_path / "runs.jsonl")
+
+
+def test_the_readme_block_runs_as_printed(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[1] / "README.md").read_text()
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "add_table(" in b)
+    (features, labels), (trusted_features, trusted_labels) = numbers(120), numbers(20, 1)
+    monkeypatch.setattr("gdwlib.training.project_folder", lambda name: tmp_path / name)
+    names = dict(features=features, labels=labels, trusted_features=trusted_features, trusted_labels=trusted_labels)
+    names["new_features"] = numbers(5, 2)[0]
+    try:
+        exec(block, names)
+    finally:
+        DATASETS.pop("mine", None)
+    assert len(names["predictions"]) == 5 and names["remarks"] == []
