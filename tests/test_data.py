@@ -209,6 +209,8 @@ def test_an_epoch_visits_every_example_once_and_cycles_the_meta_set():
     assert sorted(passes[:130].tolist()) == sorted(passes[130:260].tolist()) == list(range(130))
     assert [len(m) for _, m in epoch_indices(250, 30, 100, 0, 0, torch.device("cpu"))] == [30, 30, 30]
     assert not np.array_equal(meta_order(130, 300, 0, 3), meta_order(130, 300, 0, 4))
+    lonely = [len(t) for t, _ in epoch_indices(201, 30, 100, 0, 0, torch.device("cpu"))]
+    assert lonely == [100, 101]  # batch norm knows no variance of one example
 
 
 def test_damaged_files_are_named(tmp_path):

@@ -63,10 +63,13 @@ def meta_order(count: int, length: int, seed: int, epoch: int) -> np.ndarray:
 def epoch_indices(
     train_count: int, meta_count: int, batch_size: int, seed: int, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pairs of index tensors on the device, a train and a meta batch a step. The last train batch may be smaller,
-    meta batches are as large as the batch size or the meta set allows."""
-    steps = -(-train_count // batch_size)
+    """Pairs of index tensors on the device, a train and a meta batch a step. The last train batch may be smaller, but a
+    single example, of which batch norm knows no variance, joins the batch before; meta batches are as large as the batch
+    size or the meta set allows."""
     meta_size = min(batch_size, meta_count)
     train = torch.as_tensor(train_order(train_count, seed, epoch), device=device)
-    meta = torch.as_tensor(meta_order(meta_count, steps * meta_size, seed, epoch), device=device)
-    yield from zip(train.split(batch_size), meta.split(meta_size), strict=True)
+    parts = list(train.split(batch_size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    meta = torch.as_tensor(meta_order(meta_count, len(parts) * meta_size, seed, epoch), device=device)
+    yield from zip(parts, meta.split(meta_size), strict=True)
