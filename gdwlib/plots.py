@@ -126,7 +126,7 @@ def gallery(
         axes.axis("off")
     for axes, image, caption, fine in zip(grid.flat, images, captions, right, strict=False):
         axes.axis("on")
-        axes.imshow(image.transpose(1, 2, 0).squeeze(), cmap=grey if len(image) == 1 else None)
+        axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap=grey if len(image) == 1 else None)
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)

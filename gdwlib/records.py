@@ -129,6 +129,7 @@ class RunFolder:
             with contextlib.suppress(OSError):  # as on a file system that has become read-only
                 owner.unlink(missing_ok=True)
                 (self.path / "lock").unlink(missing_ok=True)  # while held: who waits on it starts over
+                self.path.rmdir()  # where nothing has come of it, as when the data are missing
             lock.release()
 
     def load(self) -> tuple[RunRecord | None, str | None]:
@@ -223,6 +224,8 @@ def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord
         raise RecordError(f"{run}: no such run, neither as a folder nor in {outputs / 'runs'}")
     path = path.resolve()
     written = _read_json(path / "config.json")
+    if written is None:
+        raise RecordError(f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs")
     try:
         config = RunConfig(**written["config"])
     except (KeyError, TypeError, ValueError) as error:

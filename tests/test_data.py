@@ -154,7 +154,7 @@ def test_one_seed_decides_everything():
 
 
 def test_impossible_splits_are_refused():
-    with pytest.raises(DataError, match="class 0 has 1000 images, 1001 are asked for"):
+    with pytest.raises(DataError, match="class 0, 'T-shirt', has 1000 images, 1001 are asked for"):
         make_split("fashion", DATA, meta_per_class=1001)
     with pytest.raises(DataError, match="without training images"):
         make_split("fashion", DATA, meta_per_class=1000)

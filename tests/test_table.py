@@ -123,7 +123,7 @@ def test_a_dirty_file(tmp_path):
 
 
 def test_numbers_are_read_as_people_write_them():
-    written = ["1,234.5", "12 %", "−3", "1e3", "True", "1_000", "inf", "abc", " 4 ", 5, np.float32(2.5), True]
+    written = ["$1,234.5", "12 %", "−3", "1e3", "True", "1_000", "inf", "abc", " 4 ", 5, np.float32(2.5), True]
     read = [number(cell) for cell in written]
     assert read[:4] == [1234.5, 12, -3, 1000] and read[8:] == [4, 5, 2.5, 1] and np.isnan(read[4:8]).all()
     assert number("1.234,5", comma=True) == 1234.5 and number("0,25", comma=True) == 0.25
@@ -184,7 +184,7 @@ def test_tables_that_are_none_are_refused(tmp_path, content, message):
 def test_the_label_column_may_be_named(tmp_path):
     path = write(tmp_path / "t.csv", ["colour", "Outcome", "x", "x"], [["red", "ok", k, -k] for k in range(4)])
     rows = rows_of_csv(tmp_path / "t.csv", "outcome")
-    assert rows.labels == ["ok"] * 4 and set(rows.columns) == {"colour", "x (3)", "x (4)"}
+    assert rows.labels == ["ok"] * 4 and set(rows.columns) == {"colour", "x (1)", "x (2)"}
     assert rows.ids[0] == "line 2" and path
 
 
@@ -214,6 +214,32 @@ def test_arrays_as_a_data_set(tmp_path, monkeypatch, kind):
         gdwlib.add_table("mine", kind(x), given, trusted=10)
         split = gdwlib.load_split(gdwlib.RunConfig(dataset="mine", preset="smoke"))
         assert len(split.meta.ids) == 30 and len(split.train.ids) == 170
+    finally:
+        DATASETS.pop("mine", None)
+
+
+def test_a_data_frame_of_every_kind_of_column():
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "category": pd.Categorical(draw.choice(["u", "v"], 60)),
+            "integer": pd.array([1, 2, None] * 20, dtype="Int64"),
+            "time": pd.Series([pd.NaT, *pd.date_range("2024-01-01", periods=59)]),
+            "flag": draw.random(60) > 0.5,
+            "text": pd.array(["a", None] * 30, dtype="string"),
+        }
+    )
+    try:
+        for labels, names in (
+            (pd.array(draw.integers(0, 2, 60), dtype="Int64"), ("0", "1")),
+            (pd.Series(draw.integers(0, 2, 60).astype(float)), ("0", "1")),
+            (pd.Categorical(draw.choice(["p", "q"], 60)), ("p", "q")),
+            (draw.random(60) > 0.5, ("False", "True")),
+        ):
+            gdwlib.add_table("mine", frame, labels, trusted=5)
+            split = gdwlib.load_split(gdwlib.RunConfig(dataset="mine", preset="smoke"))
+            assert split.classes == names and split.train.images.shape == (50, 7)
+            assert any("time" in remark for remark in split.remarks) and np.isfinite(split.train.images).all()
     finally:
         DATASETS.pop("mine", None)
 

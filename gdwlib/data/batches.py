@@ -64,8 +64,8 @@ def epoch_indices(
     train_count: int, meta_count: int, batch_size: int, seed: int, epoch: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Pairs of index tensors on the device, a train and a meta batch a step. The last train batch may be smaller, but a
-    single example, of which batch norm knows no variance, joins the batch before; meta batches are as large as the batch
-    size or the meta set allows."""
+    single example, of which batch norm knows no variance, joins the batch before; meta batches are as large as the
+    batch size or the meta set allows."""
     meta_size = min(batch_size, meta_count)
     train = torch.as_tensor(train_order(train_count, seed, epoch), device=device)
     parts = list(train.split(batch_size))

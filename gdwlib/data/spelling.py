@@ -9,8 +9,9 @@ from pathlib import Path
 
 from gdwlib.data.errors import DataError
 
-MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", "."}
-NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."} | {"<na>"}  # a class may be called "none"
+MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", ".",
+           "<na>", "nat"}  # fmt: skip
+NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."}  # a class may be called "none"
 
 
 def read_csv(path: Path) -> list[list[str]]:
@@ -63,7 +64,7 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
 
 def tidy(label: object) -> str | None:
     """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is none."""
-    if label is None or (isinstance(label, float) and label != label):
+    if label is None:
         return None
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
     if text.casefold() in NO_LABEL:

@@ -1,5 +1,6 @@
 """From a published data set to what a run trains on: subset, meta set, label noise, imbalance, in that order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def make_split(
     """
     source, name = (DATASETS[dataset], dataset) if isinstance(dataset, str) else (dataset, "the data set")
     num_classes = len(source.classes)
+    asked = f"meta_per_class: {name}" if isinstance(dataset, str) else "trusted"
     published = source.load(folder, True)
     if label_set is not None:
         published = replace(published, given=source.label_sets[label_set](folder, published.labels))
@@ -75,24 +77,24 @@ def make_split(
         labels = np.where(labels < 0, published.given, labels)
     if labels.min() < 0 or labels.max() >= num_classes:
         raise DataError(f"{name}: labels must lie in 0..{num_classes - 1}")
-    pool = _balanced(labels, train_size, rng(seed, "subset"), f"train_size: {name}")
+    pool = _balanced(labels, train_size, rng(seed, "subset"), f"train_size: {name}", source.classes)
     labels = labels[pool]
     rest = np.arange(len(labels))
     if source.trusted is not None:
         meta = source.trusted(folder)
         if meta_per_class is not None:
             draw = rng(seed, "meta")
-            meta = meta.take(_balanced(meta.labels, meta_per_class * num_classes, draw, f"meta_per_class: {name}"))
+            meta = meta.take(_balanced(meta.labels, meta_per_class * num_classes, draw, asked, source.classes))
     else:
         meta_size = meta_per_class * num_classes
-        chosen = _balanced(labels, meta_size, rng(seed, "meta"), f"meta_per_class: {name}")
-        removed = _balanced(labels, meta_size, rng(seed, "leak"), f"meta_per_class: {name}") if meta_overlap else chosen
+        chosen = _balanced(labels, meta_size, rng(seed, "meta"), asked, source.classes)
+        removed = chosen
+        if meta_overlap:
+            removed = _balanced(labels, meta_size, rng(seed, "leak"), asked, source.classes)
         rest = np.setdiff1d(rest, removed)
         meta = replace(published.take(pool[chosen]), labels=labels[chosen], given=None)
     if len(np.unique(labels[rest])) < num_classes:
-        raise DataError(
-            f"meta_per_class: {meta_per_class} images a class leave a class of {name} without training images"
-        )
+        raise DataError(f"{asked}: {meta_per_class} images a class leave a class without training images")
     if published.given is not None:
         given = published.given[pool[rest]]
     else:
@@ -123,7 +125,9 @@ def _wrong_share(given: np.ndarray, true: np.ndarray) -> float | None:
     return float((given != true)[known].mean()) if known.any() else None
 
 
-def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, what: str) -> np.ndarray:
+def _balanced(
+    labels: np.ndarray, size: int | None, draw: np.random.Generator, what: str, names: Sequence[str]
+) -> np.ndarray:
     """`size` random positions, in order, with as many of each class as evenly goes; None: all."""
     if size is None:
         return np.arange(len(labels))
@@ -134,6 +138,6 @@ def _balanced(labels: np.ndarray, size: int | None, draw: np.random.Generator, w
     for c, share in zip(classes, shares, strict=True):
         where = np.flatnonzero(labels == c)
         if len(where) < share:
-            raise DataError(f"{what}: class {c} has {len(where)} images, {share} are asked for")
+            raise DataError(f"{what}: class {c}, {names[c]!r}, has {len(where)} images, {share} are asked for")
         chosen.append(draw.choice(where, share, replace=False))
     return np.sort(np.concatenate(chosen))

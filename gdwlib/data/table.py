@@ -25,6 +25,7 @@ IDS = ("id", "index", "row", "row_id", "key", "uuid", "")
 CUT = 5.0  # interquartile ranges from the median
 LEVELS = 50  # values of a column of categories
 DECIMAL = re.compile(r"[-+\u2212]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)\s*%?")
+CURRENCIES = "$€£¥ "
 NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
 
 
@@ -66,7 +67,7 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
     id_at = column(header, None, IDS)
     names = [name or f"column {k + 1}" for k, name in enumerate(header)]
     again = [name for name, count in Counter(names).items() if count > 1]
-    names = [f"{name} ({k + 1})" if name in again else name for k, name in enumerate(names)]
+    names = [f"{name} ({names[: k + 1].count(name)})" if name in again else name for k, name in enumerate(names)]
     whole, bad = [], []
     for number, row in enumerate(body, 2):
         row = [*row, *[""] * (len(header) - len(row))] if len(row) > len(header) // 2 else row
@@ -96,14 +97,14 @@ def rows_of_arrays(features, labels=None, ids=None) -> Rows:
 
 
 def number(cell: object, comma: bool = False) -> float:
-    """The cell's number, NaN where it has none. Infinities are none; 12% is 12, and 1,234.5 or (where `comma` says that
-    decimals follow a comma) 1.234,5 are one number."""
+    """The cell's number, NaN where it has none. Infinities are none; 12% and $12 are 12, and 1,234.5 or (where `comma`
+    says that decimals follow a comma) 1.234,5 are one number."""
     if isinstance(cell, bool | np.bool_):
         return float(cell)
     if isinstance(cell, int | float | np.number):
         value = float(cell)
         return value if np.isfinite(value) else np.nan
-    text = str(cell).strip().rstrip("%").replace("\u2212", "-").replace("\u00a0", "").replace(" ", "")
+    text = str(cell).strip().rstrip("%").strip(CURRENCIES).replace("\u2212", "-").replace("\u00a0", "").replace(" ", "")
     text = text.replace(".", "").replace(",", ".") if comma else text.replace(",", "")
     try:
         value = float(text.replace("_", "x"))  # float() takes 1_000
@@ -118,7 +119,7 @@ def decimal_comma(cells: Sequence) -> bool:
 
 
 def is_missing(cell: object) -> bool:
-    return cell is None or cell != cell or str(cell).strip().casefold() in MISSING
+    return str(cell).strip().casefold() in MISSING  # None, NaN and pandas' NA and NaT among them
 
 
 class Scaling:
