@@ -97,7 +97,8 @@ def of_evidence(
     noise, 40% flip noise and μ = 0.01 the methods that the paper leaves out there as well; noise and imbalance at once;
     GDW without the zero-mean constraint, GDW and MWNet with the official code's overlapping meta set; GDW, MWNet and
     Base four times as long at 40% flip noise and at μ = 0.01, where MWNet and GDW fall short of the paper. On
-    `cifar10`: four methods at 60% uniform and 40% flip noise, and the network of Figures 1 and 4. On `cifar10n`: GDW, MWNet and Base under three sets of labels by people.
+    `cifar10`: four methods at 60% uniform and 40% flip noise, and the network of Figures 1 and 4. On `cifar10n`: GDW,
+    MWNet and Base under three sets of labels by people.
     """
     of = {"fashion": _fashion_evidence, "cifar10": _cifar10_evidence, "cifar10n": _cifar10n_evidence}
     return [
