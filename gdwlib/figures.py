@@ -252,7 +252,6 @@ def detectors(rows: pd.DataFrame) -> Figure:
             palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]], ax=axes, legend=axes is grid[0],
         )  # fmt: skip
         axes.set(xlabel=head, ylabel=None)
-        axes.set_yticks(axes.get_yticks(), axes.get_yticklabels(), va="center")
         for edge in range(1, rows["setting"].nunique()):
             axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
     handles, names = grid[0].get_legend_handles_labels()

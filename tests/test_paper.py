@@ -428,7 +428,8 @@ def test_the_readme_prints_what_the_records_say():
     """Mean ± std of three methods in every setting, and which method has the highest mean."""
     text = (Path(__file__).parents[1] / "README.md").read_text()
     block = text[text.index("## What holds so far") :]
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", block.split("\n## ")[0], re.M)
+    block = block[: block.index("Finding wrong labels")]
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \| (.+?) \| (.+?) \|$", block, re.M)
     settings = {"right labels": (2, 0.0), "imbalance μ = 0.1": (4, 0.1), "imbalance μ = 0.01": (4, 0.01)}
     settings |= {f"{100 * p:.0f}% uniform noise": (2, p) for p in (0.4, 0.6)}
     settings |= {f"{100 * p:.0f}% flip noise": (3, p) for p in (0.2, 0.4)}
@@ -443,3 +444,27 @@ def test_the_readme_prints_what_the_records_say():
         highest = frame["ours"].idxmax()
         value = "" if highest in ("base", "gdw") else f", {shown[highest]}"
         assert best == tables.NAMES[highest] + value, name
+
+
+def test_the_readme_prints_what_the_detectors_found():
+    """Precision of four rankings in four settings, the best in bold."""
+    root = Path(__file__).parents[1]
+    text = (root / "README.md").read_text()
+    block = text[text.index("Finding wrong labels") :].split("\n## ")[0]
+    rows = json.loads((root / "outputs" / "figures" / "detectors.json").read_text())["rows"]
+    settings = {
+        "garments, 40% uniform noise": "fashion, uniform 40%", "CIFAR-10, 40% uniform noise": "CIFAR-10, uniform 40%",
+        "CIFAR-10, 40% flip noise": "CIFAR-10, flip 40%", "CIFAR-10N, worst": "CIFAR-10N, worst",
+    }  # fmt: skip
+    for printed, setting in settings.items():
+        (line,) = (line for line in block.splitlines() if line.startswith(f"| {printed} |"))
+        of = {}
+        for row in rows:
+            if row["setting"] == setting:
+                of.setdefault(row["detector"], []).append(row)
+        means = {name: 100 * np.mean([row["precision"] for row in found]) for name, found in of.items()}
+        best = max(means, key=means.get)
+        wrong = 100 * np.mean([row["wrong"] for row in of[best]])
+        cells = [f"**{means[name]:.1f}%**" if name == best else f"{means[name]:.1f}%" for name in means]
+        assert line == f"| {printed} | {wrong:.0f}% | {' | '.join(cells)} |"
+        assert list(means) == ["suspects", "suspects of Base", "loss", "cleanlab"]
