@@ -110,18 +110,22 @@ class RunFolder:
             wait: where another process has it, wait until that one ends, and say so by this. None: raise RunTaken.
         """
         owner = self.path / "owner.json"
-        lock = filelock.FileLock(self.path / "lock", timeout=0)
+        lock = filelock.FileLock(self.path / "lock")
+        patience = 0
         with _writing(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire()
-            except filelock.Timeout:
-                by = _read_json(owner) or {"pid": "?", "host": "?"}
-                who = f"process {by['pid']} on {by['host']} is training this run"
-                if wait is None:
-                    raise RunTaken(f"{self.path}: {who}; wait for it or stop it") from None
-                wait(f"{who}; waiting for it")
-                lock.acquire(timeout=-1, poll_interval=0.5)
+            while not lock.is_locked:
+                self.path.mkdir(parents=True, exist_ok=True)
+                try:
+                    lock.acquire(timeout=patience, poll_interval=0.5)
+                except FileNotFoundError:  # its owner had nothing to keep and took the folder away
+                    continue
+                except filelock.Timeout:
+                    by = _read_json(owner) or {"pid": "?", "host": "?"}
+                    who = f"process {by['pid']} on {by['host']} is training this run"
+                    if wait is None:
+                        raise RunTaken(f"{self.path}: {who}; wait for it or stop it") from None
+                    wait(f"{who}; waiting for it")
+                    patience = -1
         try:
             self.write_json("owner.json", {"pid": os.getpid(), "host": socket.gethostname()})
             yield

@@ -133,7 +133,7 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
         folder.write_json("config.json", {"config": vars(runs[0]), "environment": {}})
         metrics = [line | {"seconds": 99.0} for line in record.metrics]
         metrics[-1]["test_accuracy"] += 2
-        folder.complete(metrics, examples, {})
+        folder.complete(metrics, examples, {}, {})
     assert main(["compare", again, "--outputs", once]) == 0
     told = capsys.readouterr().out
     assert (

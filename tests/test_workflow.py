@@ -200,8 +200,8 @@ def test_a_run_may_wait_for_another_process(tmp_path):
     assert "is training this run; waiting for it" in answers[0] and not other.load()[0]
     let_go.set()
     holder.join()
-    waiting.communicate(timeout=60)
-    assert waiting.returncode == 0 and other.load()[0] is not None
+    _, said = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0 and other.load()[0] is not None, said
 
 
 def test_each_gpu_is_used_before_one_is_shared(tmp_path, monkeypatch):
