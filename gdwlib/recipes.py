@@ -34,6 +34,7 @@ from collections.abc import Callable
 from math import cos, pi
 
 _SMALL = {"model": "resnet8", "pool": 2, "augment": False, "epochs": 15, "train_size": 10_000}
+_SMALL_CIFAR = _SMALL | {"augment": True}
 _SMOKE = _SMALL | {"epochs": 2, "train_size": 400, "meta_per_class": 4}
 _PAPER = {"model": "resnet32", "pool": 1, "augment": True, "epochs": 80}
 # of your own: small enough for minutes, with steps enough for a few hundred examples
@@ -53,7 +54,7 @@ _CLOTHING = {
     "weight_decay": 1e-3,
 }
 _CLOTHING_SMALL = {"model": "resnet8", "image_size": 32, "pool": 1, "augment": True, "epochs": 5}
-# preset → data set ("" for every other one, "table" for other tables) → the fields it sets
+# preset → data set ("" for every other one, also of your own, "table" for other tables) → the fields it sets
 PRESETS: dict[str, dict[str, dict]] = {
     "smoke": {
         "": _SMOKE,
@@ -63,9 +64,11 @@ PRESETS: dict[str, dict[str, dict]] = {
         "clothing1m": _CLOTHING_SMALL | {"epochs": 2, "train_size": 140, "meta_per_class": 2},
     },
     "small": {
-        "": _SMALL | {"meta_per_class": 20, "augment": True},
+        "": {"model": "resnet8", "pool": 1, "augment": True, "epochs": 15, "meta_per_class": 20},  # with all its images
+        "cifar10": _SMALL_CIFAR | {"meta_per_class": 20},
+        "cifar100": _SMALL_CIFAR | {"meta_per_class": 2},
+        "fashion-full": _SMALL_CIFAR | {"meta_per_class": 20},
         "fashion": _SMALL | {"meta_per_class": 12, "train_size": 6_000, "epochs": 11},
-        "cifar100": _SMALL | {"meta_per_class": 2, "augment": True},
         "folder": _FOLDER,
         "table": _TABLE,
         "clothing1m": _CLOTHING_SMALL | {"train_size": 9_996, "meta_per_class": 20},
