@@ -89,6 +89,40 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
     return provenance(figure, records, "; thin lines: single seeds")
 
 
+def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """The idea in one picture: the messages that one wrong label sends, and how far each is heard. `case` is what
+    `gdwlib.anatomy` returns; a bar is what multiplies class j's part of the gradient, p_j - y_j."""
+    i = int(case["shown"])
+    true, given = int(case["true"][i]), int(case["given"][i])
+    texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
+    wrong = [j in (true, given) for j in range(len(classes))]
+    columns = {
+        "plain training:\nevery message in full": np.ones(len(classes)),
+        "a weight an image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
+        "a weight a class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
+    }
+    figure, (left, *bars) = plt.subplots(1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25))
+    left.imshow(case["image"].transpose(1, 2, 0) if len(case["image"]) == 3 else case["image"][0], cmap="gray_r")
+    left.set_title(f"a {classes[true]},\nlabelled “{classes[given]}”", fontsize=11)
+    left.axis("off")
+    for axes, (title, weights) in zip(bars, columns.items(), strict=True):
+        axes.barh(texts, weights, color=[WRONG if bad else CLEAN for bad in wrong], height=0.72)
+        for j, weight in enumerate(weights):
+            axes.text(weight - 0.02, j, f"{weight:.2f}", va="center", ha="right", color="white", fontsize=8)
+        axes.set_title(title, fontsize=9.5)
+        axes.set(xlim=(0, 1.05), xticks=[], xlabel="weight of the message")
+        axes.grid(False)
+        axes.invert_yaxis()
+        if axes is not bars[0]:
+            axes.set_yticks([])
+    for text, bad in zip(bars[0].get_yticklabels(), wrong, strict=True):
+        text.set_color(WRONG if bad else CLEAN)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (CLEAN, WRONG)]
+    names = ["right message", "wrong message"]
+    figure.legend(handles, names, loc="outside lower left", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
 def second_smallest(records: Sequence[RunRecord]) -> Figure:
     """Figure 6's picture: on the smallest class's images, the share of the second smallest class's weights that the
     meta step increased."""

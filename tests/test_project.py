@@ -7,12 +7,9 @@ from pathlib import Path
 
 import papermill
 import pytest
-import torch
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-
-import gdwlib
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -67,18 +64,6 @@ def test_every_package_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gdwlib").rglob("__init__.py")}
     assert set(listed) == there
-
-
-def test_the_readme_loop_runs_as_printed():
-    (block,) = (b for b in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S) if "GDW(" in b)
-    data = torch.utils.data.TensorDataset(torch.randn(60, 3, 16, 16), torch.randint(0, 10, (60,)))
-    names = {
-        "MyNetwork": lambda: gdwlib.models.resnet8(10),
-        "noisy_loader": torch.utils.data.DataLoader(data, 20, shuffle=True),
-        "trusted_loader": torch.utils.data.DataLoader(data, 30),
-    }
-    exec(block, names)
-    assert names["gdw"].steps == 3 and names["out"].class_weights.shape == (20, 10)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -2,9 +2,7 @@
 
 import csv
 import json
-import re
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -277,17 +275,3 @@ def test_a_list_of_runs_names_the_files(tmp_path):
         file.write("new,1,1,1,low\n")
     with pytest.raises(ValueError, match="line 1: .* is now .*; write the list again"):
         from_file(tmp_path / "runs.jsonl")
-
-
-def test_the_readme_block_runs_as_printed(tmp_path, monkeypatch):
-    text = (Path(__file__).parents[1] / "README.md").read_text()
-    (block,) = (b for b in re.findall(r"```python\n(.*?)```", text, re.S) if "add_table(" in b)
-    (features, labels), (trusted_features, trusted_labels) = numbers(120), numbers(20, 1)
-    monkeypatch.setattr("gdwlib.training.project_folder", lambda name: tmp_path / name)
-    names = dict(features=features, labels=labels, trusted_features=trusted_features, trusted_labels=trusted_labels)
-    names["new_features"] = numbers(5, 2)[0]
-    try:
-        exec(block, names)
-    finally:
-        DATASETS.pop("mine", None)
-    assert len(names["predictions"]) == 5 and names["remarks"] == []
