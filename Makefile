@@ -13,15 +13,16 @@ export UV_SYSTEM_CERTS = 1
 # where `make evidence` trains and writes everything a second time
 AGAIN ?= build/evidence
 
-.PHONY: help quickstart lab notebooks evidence test test-cluster lint lock
+.PHONY: help quickstart lab notebooks picture evidence test test-cluster lint lock
 help:
 	@echo "make quickstart   run the first notebook, training one more seed live (minutes on two CPU cores)"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make notebooks    run every notebook again in place, from the committed records"
+	@echo "make picture      draw the README's picture again"
 	@echo "make evidence     train and measure everything again, from nothing, beside the committed records (hours)"
 	@echo "make test         everything CI checks"
 	@echo "make test-cluster a sweep on a Slurm of two nodes set up on this machine for it (Debian, as root; minutes)"
-	@echo "make lint         style only"
+	@echo "make lint         style and types only"
 	@echo "make lock         resolve requirements.lock anew"
 
 .venv/ready: requirements.lock pyproject.toml
@@ -73,11 +74,16 @@ evidence: .venv/ready
 	@echo "== 4 of 4: beside the committed records"
 	@$(BIN)/python -m gdwlib compare $(AGAIN)
 
+picture: .venv/ready
+	@$(BIN)/python docs/picture.py
+
 lint: .venv/ready
 	@echo "== Style: ruff, notebooks included"
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check gdwlib tests benchmarks data
+	@$(BIN)/ruff format --check gdwlib tests benchmarks data docs
 	@$(BIN)/ruff format --check --line-length 100 notebooks
+	@echo "== Types: mypy"
+	@$(BIN)/mypy
 
 test: lint
 	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (fifteen to thirty minutes)"

@@ -7,6 +7,34 @@ Names are imported when first used.
 """
 
 import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # what _HOME says, for type checkers and editors
+    from gdwlib.config import ALGORITHM_VERSION as ALGORITHM_VERSION
+    from gdwlib.config import RunConfig as RunConfig
+    from gdwlib.config import check_parameters as check_parameters
+    from gdwlib.data import DATASETS as DATASETS
+    from gdwlib.data import NOISES as NOISES
+    from gdwlib.data import DataError as DataError
+    from gdwlib.data import add_table as add_table
+    from gdwlib.data import corrupt_labels as corrupt_labels
+    from gdwlib.data import long_tail_counts as long_tail_counts
+    from gdwlib.gdw import GDW as GDW
+    from gdwlib.gdw import StepOutput as StepOutput
+    from gdwlib.label_errors import suspects as suspects
+    from gdwlib.loss_pulls import pulls as pulls
+    from gdwlib.methods import METHODS as METHODS
+    from gdwlib.one_image import anatomy as anatomy
+    from gdwlib.one_image import pictures as pictures
+    from gdwlib.prediction import predict as predict
+    from gdwlib.records import RecordError as RecordError
+    from gdwlib.records import RunRecord as RunRecord
+    from gdwlib.records import open_record as open_record
+    from gdwlib.sweep import run_replicas as run_replicas
+    from gdwlib.training import OutOfTime as OutOfTime
+    from gdwlib.training import load_split as load_split
+    from gdwlib.training import run as run
+    from gdwlib.weighting import zero_mean as zero_mean
 
 __version__ = "0.1.0"
 
@@ -55,7 +83,7 @@ _MODULES = (
 __all__ = [*_HOME, *_MODULES]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     if name in _MODULES:
@@ -63,5 +91,5 @@ def __getattr__(name: str):
     raise AttributeError(f"module 'gdwlib' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*globals(), *__all__]

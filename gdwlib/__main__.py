@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 
 from gdwlib import commands
@@ -47,12 +48,18 @@ class Parser(argparse.ArgumentParser):
 def parser() -> Parser:
     top = Parser(prog="gdwlib", description="Generalized Data Weighting: run the paper's experiments.")
     add = top.add_subparsers(dest="command", required=True, metavar="COMMAND").add_parser
-    folders = argparse.ArgumentParser(add_help=False)
+    folders = Parser(add_help=False)
     folders.add_argument("--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)")
     folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
 
     about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))  # the fields' comments
-    named = {"dataset": DATASETS, "method": METHODS, "noise": NOISES, "preset": PRESETS, "model": MODELS}
+    named: dict[str, Iterable[str]] = {
+        "dataset": DATASETS,
+        "method": METHODS,
+        "noise": NOISES,
+        "preset": PRESETS,
+        "model": MODELS,
+    }
     named |= {"schedule": SCHEDULES, "weight_optimizer": OPTIMIZERS}
     run = add("run", parents=[folders], help="train one run, resume it, or show its record")
     for field in dataclasses.fields(RunConfig):

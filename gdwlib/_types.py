@@ -1,7 +1,11 @@
 """Shape annotations: jaxtyping's where it is installed (the tests check every call), inert stand-ins on a bare node."""
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int, UInt8
 try:
     from jaxtyping import Bool, Float, Int, UInt8
 except ImportError:
@@ -10,6 +14,6 @@ except ImportError:
         def __class_getitem__(cls, _):
             return Tensor
 
-    Bool = Float = Int = UInt8 = _Inert
+    Bool = Float = Int = UInt8 = _Inert  # type: ignore
 
 __all__ = ["Bool", "Float", "Int", "Tensor", "UInt8"]

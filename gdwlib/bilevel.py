@@ -71,7 +71,7 @@ class Forward:
                 logits, moved = apply(model, params, buffers, x)
             return logits, (moved, recording.outputs)
 
-        logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)
+        logits, pullback, (moved, outputs) = vjp(run, params, has_aux=True)  # type: ignore[misc]
         self._activations = Activations(torch.no_grad()(pullback), outputs, recording.intact)
         return logits, moved
 
@@ -112,7 +112,7 @@ def meta_gradient(
     def losses(params: State) -> Tensor:
         return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta)
 
-    values, pullback = vjp(losses, params)  # not torch.func.grad, which builds a graph of the gradient as well
+    values, pullback = vjp(losses, params)  # type: ignore[misc]  # not torch.func.grad, which builds a graph of the gradient as well
     mean = torch.full_like(values, 1 / (count or len(x_meta)))
     return pullback(mean, retain_graph=False)[0], values  # freed on the way back: the peak of a plain step's
 

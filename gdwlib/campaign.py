@@ -7,23 +7,24 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gdwlib.config import PLACES, RunConfig
 from gdwlib.methods import METHODS
 from gdwlib.recipes import WITH_AUTHORS_RECIPE
 from gdwlib.records import RunFolder
 
-UNIFORM_40 = {"noise": "uniform", "noise_ratio": 0.4}
-UNIFORM_60 = {"noise": "uniform", "noise_ratio": 0.6}
-FLIP_40 = {"noise": "flip", "noise_ratio": 0.4}
-FLIP_20 = {"noise": "flip", "noise_ratio": 0.2}
-MU_001 = {"imbalance": 0.01}
+Fields = dict[str, Any]  # of RunConfig
+UNIFORM_40: Fields = {"noise": "uniform", "noise_ratio": 0.4}
+UNIFORM_60: Fields = {"noise": "uniform", "noise_ratio": 0.6}
+FLIP_40: Fields = {"noise": "flip", "noise_ratio": 0.4}
+FLIP_20: Fields = {"noise": "flip", "noise_ratio": 0.2}
+MU_001: Fields = {"imbalance": 0.01}
 # the columns of Tables 2 to 4, those that decide most claims first
-COLUMNS = (UNIFORM_40, UNIFORM_60, FLIP_40, FLIP_20, MU_001, {"imbalance": 0.1}, {})
+COLUMNS: tuple[Fields, ...] = (UNIFORM_40, UNIFORM_60, FLIP_40, FLIP_20, MU_001, {"imbalance": 0.1}, {})
 FIRST = ("gdw", "mwnet", "base")  # what every claim is about
-VARIANTS = ({"zero_mean": False, **UNIFORM_40}, {"meta_overlap": True, **UNIFORM_40})  # of GDW
-MIXED = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once
+VARIANTS: tuple[Fields, ...] = ({"zero_mean": False, **UNIFORM_40}, {"meta_overlap": True, **UNIFORM_40})  # of GDW
+MIXED: Fields = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once
 # what the paper compares only under label noise (Tables 2 and 3), or only under imbalance (Table 4)
 NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
 IMBALANCE_ONLY = ("focal", "class_balanced")
@@ -54,7 +55,7 @@ def of_tables(
     for group in (list(dict.fromkeys(first)), others):
         for dataset in datasets:
             for seed in seeds:
-                common = {"dataset": dataset, "preset": preset, "seed": seed}
+                common: Fields = {"dataset": dataset, "preset": preset, "seed": seed}
                 for column in columns:
                     there = in_column(column)
                     runs += [RunConfig(method=name, **common, **column) for name in group if name in there]
@@ -68,7 +69,7 @@ def of_appendices(
 ) -> list[RunConfig]:
     """What the paper has beside its tables, and what it takes to judge them: noise and imbalance at once (Appendix F);
     GDW without Eq. 4 at 60% noise too (B.2); the methods of Table 4 by their authors' recipes."""
-    fields = [{"method": name, **MIXED} for name in (*FIRST, "meta_only")]
+    fields: list[Fields] = [{"method": name, **MIXED} for name in (*FIRST, "meta_only")]
     fields += [{"method": "gdw", "zero_mean": False, **UNIFORM_60}]
     fields += [
         {"method": name, "recipe": "authors", "imbalance": mu} for mu in (0.1, 0.01) for name in WITH_AUTHORS_RECIPE

@@ -19,7 +19,7 @@ class CudaGraph:
     """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records. What is recorded later may take the
     memory of what was recorded before: one recording at a time is to be replayed."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, work: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:

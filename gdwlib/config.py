@@ -11,6 +11,7 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,9 @@ class RunConfig:
     capture: bool = False  # cuda: replay the step as a CUDA graph
     workers: int | None = None  # clothing1m: processes that decode images; where not given, one a core
 
-    def __new__(cls, **fields):
+    _given: typing.ClassVar[set[str]]  # of each instance, until it is complete: the fields that were given
+
+    def __new__(cls, **fields: Any) -> "RunConfig":
         valid = [field.name for field in dataclasses.fields(cls)]
         for name in fields:
             if name not in valid:
@@ -115,10 +118,10 @@ class RunConfig:
         object.__setattr__(config, "_given", set(fields))
         return config
 
-    def __reduce__(self):  # as when it is sent to another process
+    def __reduce__(self) -> tuple:  # as when it is sent to another process
         return functools.partial(type(self), **vars(self)), ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         from gdwlib.methods import METHODS  # the methods know their configuration
 
         for name, valid in (
@@ -146,7 +149,7 @@ class RunConfig:
             if type(value) not in kinds:
                 raise ValueError(f"{field.name}: must be of type {kinds[0].__name__}, not {value!r}")
             object.__setattr__(self, field.name, value)
-        for name, valid, want in (
+        for name, fine, want in (
             ("noise_ratio", 0 <= self.noise_ratio <= 1, "in [0, 1]"),
             (
                 "noise_ratio",
@@ -188,7 +191,7 @@ class RunConfig:
             ("gen_label_entropy", self.gen_label_entropy >= 0, "at least 0"),
         ):
             value = getattr(self, name)
-            if not valid or (isinstance(value, float) and not math.isfinite(value)):
+            if not fine or (isinstance(value, float) and not math.isfinite(value)):
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
 
     def _human_labels(self) -> None:
@@ -209,15 +212,17 @@ class RunConfig:
     def _own_data(self) -> None:
         """Check what names files of the user's own, and fill in what they contain."""
         source = DATASETS[self.dataset]
-        own = isinstance(source, OwnData)
-        taken = (source.needs, *source.others) if own else ("image_size",) if self.dataset == "clothing1m" else ()
+        if isinstance(source, OwnData):
+            taken = (source.needs, *source.others)
+        else:
+            taken = ("image_size",) if self.dataset == "clothing1m" else ()
         for name in (*PLACES, "label_column", "image_size"):
             if getattr(self, name) is not None and name not in taken:
                 holders = [
                     k for k, of in DATASETS.items() if isinstance(of, OwnData) and name in (of.needs, *of.others)
                 ]
                 raise ValueError(f"{name}: is for dataset {' and '.join(holders)}; leave it out with {self.dataset}")
-        if not own:
+        if not isinstance(source, OwnData):
             object.__setattr__(self, "fingerprint", getattr(source, "digest", None))
             return
         if isinstance(self.trusted, int) and not isinstance(self.trusted, bool):
@@ -287,7 +292,7 @@ class RunConfig:
         return torch.device(self.device)
 
 
-def check_parameters(namespace: dict, **parameters) -> None:
+def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
     """Check a notebook's parameters, right after the cell that sets them: `check_parameters(globals(), seeds=list)`.
 
     Args:

@@ -4,14 +4,17 @@ plots.py. Accuracies and shares are percent, gains points."""
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from gdwlib.config import RunConfig
@@ -184,19 +187,19 @@ def _require_statistics(records: Sequence[RunRecord], name: str) -> None:
         raise ValueError(f"records: need runs of gdw or mwnet whose epochs have {name!r}")
 
 
-def _seeds_and_mean(axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
+def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
     """A thin line a seed, a thick one their mean, a colour and a dash pattern a value of `hue`."""
     order = list(dict.fromkeys(frame[hue]))
     common = dict(data=frame, x="epoch", y=y, hue=hue, hue_order=order, palette=list(palette)[: len(order)], ax=axes)
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.8, alpha=0.45, legend=False)
     sns.lineplot(**common, style=hue, style_order=order, errorbar=None, linewidth=2.4)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.legend(title=None, fontsize=9)
 
 
-def _note(axes, level: float, text: str) -> None:
+def _note(axes: Axes, level: float, text: str) -> None:
     """A word on a horizontal line, at its right end."""
-    place = dict(xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top")
+    place: Any = dict(xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top")
     axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
 
 
@@ -244,7 +247,7 @@ def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str 
     else:
         split = load_split(config, data)
         at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
-        images = [split.train.images[at[row.id]] for row in worst]
+        images = [np.asarray(split.train.images)[at[row.id]] for row in worst]
     captions = [
         f"{_short(row.label)}\n{row.score:.2f}" + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
         for row in worst

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -143,7 +144,8 @@ class GDW:
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
         d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
-        w, pull_weights, v_moved = vjp(lambda phi: self._weights(phi, losses, p, y), phi, has_aux=True)  # (n, C) Eq. 4
+        weights_of = partial(self._weights, losses=losses, p=p, y=y)
+        w, pull_weights, v_moved = vjp(weights_of, phi, has_aux=True)  # type: ignore[misc]  # (n, C) Eq. 4
 
         if make_meta_step:
             # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ

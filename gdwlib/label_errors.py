@@ -8,6 +8,7 @@ import torch
 
 from gdwlib.config import RunConfig
 from gdwlib.data.errors import DataError
+from gdwlib.data.split import Split
 from gdwlib.loading import load
 from gdwlib.records import RecordError, RunRecord
 from gdwlib.training import load_split
@@ -48,7 +49,7 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
     ]
 
 
-def probabilities(record: RunRecord, split) -> np.ndarray:
+def probabilities(record: RunRecord, split: Split) -> np.ndarray:
     """(N, C) of a run's network on its own training images, as they are."""
     config = RunConfig(**record.config)
     device = torch.device("cpu") if config.device != "cuda" else config.torch_device()

@@ -6,8 +6,9 @@ done.descend(c)                                      # the optimizer's step alon
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,8 +24,8 @@ class Engine:
     together = 1  # runs that are trained as one network
     rank, processes = 0, 1  # which process of a run this is, of how many
 
-    forward = staticmethod(bilevel.forward)
-    look_ahead = staticmethod(bilevel.look_ahead)
+    forward: Callable[..., Any] = staticmethod(bilevel.forward)
+    look_ahead: Callable[..., Any] = staticmethod(bilevel.look_ahead)
 
     def total(self, value: Tensor) -> Tensor:
         """Summed over the processes."""
@@ -164,7 +165,7 @@ class Pass:
             c: each example's logit gradient; θ̂ = θ - (1/n) D Jᵀc. None: θ̂ = θ.
             lr: the virtual step's learning rate; None: each parameter group's own.
         """
-        lrs = self.lrs if lr is None else dict.fromkeys(self.lrs, lr)
+        lrs: dict[str, float | Tensor] = {name: own if lr is None else lr for name, own in self.lrs.items()}
         with _named("x_meta", x_meta):
             response, meta_losses = self.learner.engine.look_ahead(
                 self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.done

@@ -1,6 +1,7 @@
 """A split as batches on the device: resident there as a whole, or streamed from image files."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from gdwlib.data import Split
 from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.dataset import Lazy
 from gdwlib.data.randomness import torch_rng
-from gdwlib.data.streamed import Files, batches
+from gdwlib.data.streamed import batches
 from gdwlib.learner import HERE, Engine
 from gdwlib.machine import cores
 from gdwlib.methods import Batch, Task
@@ -39,7 +40,8 @@ class Resident:
         self.train, self.meta = self.images(split.train.images), self.images(split.meta.images)
         self.test = self.images(split.test.images) if split.test is not None else None
 
-    def images(self, of: np.ndarray) -> Tensor | Lazy:
+    def images(self, of: Any) -> Any:
+        """What batches are taken from: uint8 images or features on the device; files where they are streamed."""
         return pooled(torch.as_tensor(of, device=self.device), self.config.pool)
 
     def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
@@ -61,7 +63,7 @@ class Resident:
         )
         return Batch(x, self.given[index], x_meta, self.meta_labels[meta_index], index)
 
-    def parts(self, images: Tensor | Lazy, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
+    def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
         """Normalised images (n, c, H, W) in their order and not augmented; every `step`th part from `rank` on."""
         for part in images.split(EVALUATED)[rank::step]:
             yield normalised(part, self.mean, self.std)
@@ -88,7 +90,7 @@ class Resident:
 class Streamed(Resident):
     """A split whose images are files: worker processes decode them a batch ahead."""
 
-    def images(self, of: Lazy) -> Files:
+    def images(self, of: Any) -> Any:
         return of
 
     @property
@@ -116,7 +118,7 @@ class Streamed(Resident):
     def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
         raise ValueError("images that are streamed come in epochs; use `batches`")
 
-    def parts(self, images: Files, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
+    def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
         positions = np.split(np.arange(len(images)), range(EVALUATED, len(images), EVALUATED))[rank::step]
         for (part,) in batches([(images, positions)], self.workers) if positions else ():
             yield normalised(self._moved(part), self.mean, self.std)

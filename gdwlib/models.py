@@ -5,6 +5,7 @@ these are the ones a `RunConfig` can name.
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -129,7 +130,12 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
     return {name: value for name, value in state.items() if not name.startswith("fc.")}
 
 
-MODELS = {"mlp": mlp, "resnet8": resnet8, "resnet18": resnet18, "resnet32": resnet32}
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {
+    "mlp": mlp,
+    "resnet8": resnet8,
+    "resnet18": resnet18,
+    "resnet32": resnet32,
+}
 
 
 class WeightNet(nn.Module):

@@ -116,16 +116,16 @@ def pictures(
     """
     outputs = Path(outputs) if outputs is not None else project_folder("outputs")
     path = outputs / "figures" / f"pictures-{config.run_id}.npz"
-    ids = np.asarray(ids)
+    wanted = np.asarray(ids)  # (n,)
     with contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            if np.array_equal(arrays["ids"], ids):
+            if np.array_equal(arrays["ids"], wanted):
                 return arrays["images"]
     split = load_split(config, data)
     where = {id_: k for k, id_ in enumerate(split.train.ids.tolist())}
-    if absent := [id_ for id_ in ids.tolist() if id_ not in where]:
+    if absent := [id_ for id_ in wanted.tolist() if id_ not in where]:
         raise ValueError(f"{config.run_id}: has no training image {absent[0]}")
-    images = split.train.images[[where[id_] for id_ in ids.tolist()]]
+    images = np.asarray(split.train.images[np.array([where[id_] for id_ in wanted.tolist()])])
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=ids, images=images)
     write_file(path, buffer.getvalue())

@@ -61,8 +61,10 @@ def _relative(dataset: str, least: float):
     return lambda scope: [Finding("GDW over the second best as printed in Table 2, % of it", gain, (least, np.inf))]
 
 
-def _share(quantity: str, method: str, level: dict, value: Callable[[RunRecord], float | None], *claimed: float):
-    return lambda scope: [Finding(quantity, scope.mean(method, level, value), claimed)]
+def _share(
+    quantity: str, method: str, level: dict, value: Callable[[RunRecord], float | None], low: float, high: float
+):
+    return lambda scope: [Finding(quantity, scope.mean(method, level, value), (low, high))]
 
 
 def _nontarget(claimed: tuple[float, float]):

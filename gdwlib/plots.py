@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gdwlib.evidence import auroc
 from gdwlib.records import RunRecord
@@ -83,7 +84,7 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
     sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.legend(title=None, loc="lower right")
     return provenance(figure, records, "; thin lines: single seeds")
 

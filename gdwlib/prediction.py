@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,9 @@ class Prediction(NamedTuple):
     probability: float
 
 
-def predict(model: RunRecord | Path | str, source, *, skip_bad: bool = False) -> tuple[list[Prediction], list[str]]:
+def predict(
+    model: RunRecord | Path | str, source: Any, *, skip_bad: bool = False
+) -> tuple[list[Prediction], list[str]]:
     """Label new examples.
 
     Args:
@@ -50,8 +52,8 @@ def predict(model: RunRecord | Path | str, source, *, skip_bad: bool = False) ->
     else:
         images, ids, remarks = _images(Path(source), about, skip_bad)
         mean, std = (torch.tensor(about[name])[:, None, None] for name in ("mean", "std"))
-        x = [normalised(pooled(part, about["pool"]), mean, std) for part in torch.from_numpy(images).split(1000)]
-        x = torch.cat(x) if x else torch.empty(0)
+        parts = [normalised(pooled(part, about["pool"]), mean, std) for part in torch.from_numpy(images).split(1000)]
+        x = torch.cat(parts) if parts else torch.empty(0)
     if not len(ids):
         raise DataError(f"{source}: has nothing to label")
     with torch.inference_mode():
@@ -100,7 +102,7 @@ def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list
     return images, [name for name, digest in zip(names, digests, strict=True) if digest is not None], remarks
 
 
-def _rows(source) -> Rows:
+def _rows(source: Any) -> Rows:
     if not isinstance(source, str | Path):
         return rows_of_arrays(source)
     if not Path(source).is_file():

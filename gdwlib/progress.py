@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from tqdm import tqdm
 
+from gdwlib.config import RunConfig
+
 LINE_EVERY = 10.0  # seconds, at least, between two lines
 
 
@@ -21,7 +23,7 @@ def duration(seconds: float) -> str:
 class Progress:
     """Progress of one run, on standard error; of a run's several processes one leads and tells it."""
 
-    def __init__(self, config, enabled: bool, leads: bool = True):
+    def __init__(self, config: RunConfig, enabled: bool, leads: bool = True):
         self.config, self.enabled, self.leads = config, enabled and leads, leads
         self.name = f"{config.dataset} {config.method} seed {config.seed}"
         self.bar = None

@@ -23,6 +23,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -74,7 +75,9 @@ class RunRecord:
 
     def weight_net(self) -> WeightNet:
         """The trained weighting network of a method that has one."""
-        return _loaded(WeightNet(), self.path / "weight_net.pt")
+        net = WeightNet()
+        _loaded(net, self.path / "weight_net.pt")
+        return net
 
 
 def load_network(folder: Path, about: dict) -> nn.Module:
@@ -199,7 +202,7 @@ class RunFolder:
     ) -> None:
         """Write what remains, `about` the network in model.json, `result.json` last, and remove the checkpoint."""
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **examples)
+        np.savez_compressed(buffer, **examples)  # type: ignore[arg-type]  # stubs take every name for allow_pickle
         self.write("examples.npz", buffer.getvalue())
         for name, network in networks.items():
             self.write(f"{name}.pt", _saved(network.state_dict()))
@@ -255,7 +258,7 @@ class ReadOnlyFolder(RunFolder):
     def tidy(self) -> None:
         pass
 
-    def complete(self, *_) -> None:
+    def complete(self, *_: Any) -> None:
         pass
 
     def write(self, name: str, content: bytes) -> None:

@@ -12,7 +12,8 @@ The runs take turns, one at a time, each on a thread of its own: threads serve h
 import copy
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,14 +40,15 @@ def widened(model: nn.Module, replicas: int) -> nn.Module:
     A module that treats channels as a whole (a shortcut that pads them, say) takes part by having an attribute
     `replicas`, which is set to K.
     """
-    wide = copy.deepcopy(model)
+    wide: Any = copy.deepcopy(model)
     for module in wide.modules():
         if isinstance(module, nn.modules.conv._ConvNd):
             module.groups *= replicas
         elif isinstance(module, nn.GroupNorm):
             module.num_groups *= replicas
         elif isinstance(module, nn.Linear):
-            module.__class__, module.groups = GroupedLinear, replicas
+            module.__class__ = GroupedLinear
+            module.groups = replicas  # type: ignore[assignment]
         elif hasattr(module, "replicas"):
             module.replicas = replicas
     wide.verified = False  # whether it has given a lone replica's logits
@@ -54,7 +56,7 @@ def widened(model: nn.Module, replicas: int) -> nn.Module:
     return wide
 
 
-def join(states: list[bilevel.State]) -> bilevel.State:
+def join(states: Sequence[bilevel.State]) -> bilevel.State:
     """The wide network's parameters or buffers from the replicas'."""
     columns = {name: [state[name] for state in states] for name in states[0]}
     return {name: torch.cat(parts) if parts[0].dim() else torch.stack(parts) for name, parts in columns.items()}
@@ -81,7 +83,8 @@ class Together:
         k = len(self.members)
         self.params, self.buffers = params[0], buffers[0]
         before = bilevel.random_state(xs[0])
-        self.inputs = wide(models[0], k), join(params), join(buffers), torch.cat(xs, 1)  # x: (n, K·c, h, w)
+        x = torch.cat(xs, 1)  # (n, K·c, h, w)
+        self.inputs: Any = wide(models[0], k), join(params), join(buffers), x
         self.done = bilevel.forward(*self.inputs, keep=keeps[0])
         for old, new in zip(before, bilevel.random_state(xs[0]), strict=True):
             if old is not None and not torch.equal(old, new):
@@ -115,11 +118,14 @@ class Together:
         some = next(iter(requests.values()))  # stands in for a member that has stopped; its answer is dropped
         lrs, cs, x_metas, y_metas = zip(*(requests.get(member, some) for member in self.members), strict=True)
         k = len(self.members)
+        model, params, buffers, x = self.inputs
         response, losses = bilevel.look_ahead(
-            *self.inputs[:3],
+            model,
+            params,
+            buffers,
             self._rates(lrs),
             None if cs[0] is None else rows(list(cs)),
-            self.inputs[3],
+            x,
             torch.cat(x_metas, 1),
             rows(list(y_metas)),
             self.done,
@@ -128,7 +134,7 @@ class Together:
         parts = zip(responses, losses.view(-1, k).unbind(1), strict=True)  # K × ((n, C), (m,))
         return {member: part for member, part in zip(self.members, parts, strict=True) if member in requests}
 
-    def _rates(self, lrs: tuple[dict[str, float], ...]) -> dict[str, float | Tensor]:
+    def _rates(self, lrs: tuple[dict[str, Any], ...]) -> dict[str, float | Tensor]:
         if all(own == lrs[0] for own in lrs):
             return lrs[0]
         return {  # as when replicas go on from checkpoints of different epochs
@@ -158,7 +164,8 @@ class Replica(Engine):
 
     def __init__(self, job: Callable[["Replica"], None], together: int):
         self.together = together  # how many replicas there are
-        self.inbox, self.outbox = queue.SimpleQueue(), queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue = queue.SimpleQueue()
+        self.outbox: queue.SimpleQueue = queue.SimpleQueue()
         self.error: BaseException | None = None
         self.random = _random_states()
         self.thread = threading.Thread(target=self._work, args=(job,), daemon=True)

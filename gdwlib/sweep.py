@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import DataError
@@ -28,7 +29,7 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def run_replicas(configs: Sequence[RunConfig], **how) -> list[RunRecord]:
+def run_replicas(configs: Sequence[RunConfig], **how: Any) -> list[RunRecord]:
     """`run` for configurations that differ only in their seed, trained together: see `gdwlib.replicas`.
 
     Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
@@ -42,15 +43,16 @@ def run_replicas(configs: Sequence[RunConfig], **how) -> list[RunRecord]:
         ValueError: they differ in more than the seed.
         What `run` raises, for the first run that failed, when the others are done.
     """
-    ends = attempt_together(configs, **how)
-    for end in ends:
+    records = []
+    for end in attempt_together(configs, **how):
         if isinstance(end, BaseException):
             raise end
-    return ends
+        records.append(end)
+    return records
 
 
 def attempt_together(
-    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how
+    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how: Any
 ) -> list[RunRecord | BaseException]:
     """`run_replicas`, but what a run raises is returned in its record's place."""
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
@@ -137,7 +139,7 @@ def _attempt(configs: list[RunConfig], outputs: Path, data: Path | None, until: 
     return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
 
 
-def _told(end: RunRecord | Exception) -> tuple[str, str]:
+def _told(end: RunRecord | BaseException) -> tuple[str, str]:
     """State and text of a run that ended so."""
     if isinstance(end, RunRecord):
         return "finished", end.told

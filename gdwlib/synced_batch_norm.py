@@ -26,11 +26,10 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             average = self.momentum
             if average is None:
                 average = 1 / int(self.num_batches_tracked)
-        weight, bias = self.weight, self.bias
-        if weight is None:
-            weight, bias = x.new_ones(x.shape[1]), x.new_zeros(x.shape[1])
+        channels = x.shape[1]
+        affine = (self.weight, self.bias) if self.weight is not None else (x.new_ones(channels), x.new_zeros(channels))
         statistics = (self.running_mean, self.running_var) if average is not None else (None, None)
-        return _Normalise.apply(x, weight, bias, *statistics, average, self.eps)[0]
+        return _Normalise.apply(x, *affine, *statistics, average, self.eps)[0]
 
 
 class _Normalise(torch.autograd.Function):

@@ -78,11 +78,11 @@ def run(
         split = split or load_split(config, data)
         for remark in split.remarks:
             shown.say(remark)
-        device = config.torch_device()
-        if device.type == "cpu":
+        kind = config.torch_device().type
+        if kind == "cpu":
             keep_freed_memory()
-        shared = place(runs_per_gpu, shown.say) if runs_per_gpu and device.type == "cuda" else contextlib.nullcontext()
-        with shared, torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
+        shared = place(runs_per_gpu, shown.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
+        with shared, torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
             _train(config, split, folder, shown, until, engine)
     record, wrong = _finished(folder, engine)
     if record is None:
@@ -129,7 +129,8 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         model = MODELS[config.model](num_classes, len(split.mean))
         if pretrained is not None:
             model.load_state_dict(pretrained, strict=False)  # all but the last layer
-        return model.to(resident.mean.device, PRECISIONS[config.precision], memory_format=torch.channels_last)
+        model.to(resident.mean.device, PRECISIONS[config.precision])
+        return model.to(memory_format=torch.channels_last)
 
     model = new_network()
     optimizer = torch.optim.SGD(

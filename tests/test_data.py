@@ -8,7 +8,7 @@ import gdwlib
 from gdwlib.config import project_folder
 from gdwlib.data import DATASETS, DataError, Dataset, Images, make_split
 from gdwlib.data.batches import augmented, epoch_indices, meta_order, normalised, pooled
-from gdwlib.data.datasets import FASHION, cifar, fashion_full
+from gdwlib.data.datasets import FASHION_CLASSES, cifar, fashion_full
 
 DATA = project_folder("data")
 
@@ -256,4 +256,4 @@ def test_cifar_where_it_is_there(name):
 
 
 def test_every_class_has_a_name():
-    assert len(FASHION["classes"]) == 10 and len(set(DATASETS["cifar100"].classes)) == 100
+    assert len(FASHION_CLASSES) == 10 and len(set(DATASETS["cifar100"].classes)) == 100

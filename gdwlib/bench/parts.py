@@ -5,6 +5,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import partial
 from unittest.mock import patch
 
 from gdwlib import bilevel
@@ -51,7 +52,7 @@ def measure_parts(setting: Setting, names: list[str], rounds: int, say: Callable
     for round_ in range(rounds + 1):  # one to warm up
         for name in names:
             with stopwatch(setting) as seconds:
-                total = timed(setting, lambda step=steps[name]: step(batch))
+                total = timed(setting, partial(steps[name], batch))
             if round_:
                 for part in PARTS:
                     taken[name, part].append(seconds[part])

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -85,7 +86,7 @@ def results(outputs: Path | str | None = None) -> dict[str, dict]:
     return found
 
 
-def as_text(section: str, rows: list[dict] | dict) -> str:
+def as_text(section: str, rows: Any) -> str:
     """A section as a table; a column that ends in × is over the first row's contestant, in the same rounds."""
     if section == "loop":
         parts = ", ".join(f"{name} {value:.2f}" for name, value in rows["seconds"].items())

@@ -27,7 +27,8 @@ class Setting:
 
     def model(self) -> nn.Module:
         model = CifarResNet(self.num_classes, blocks=(self.depth - 2) // 6)
-        return model.to(self.device, PRECISIONS[self.precision], memory_format=torch.channels_last)
+        model.to(self.device, PRECISIONS[self.precision])
+        return model.to(memory_format=torch.channels_last)
 
     def batch(self, seed: int = 0) -> Batch:
         generator = torch.Generator().manual_seed(seed)

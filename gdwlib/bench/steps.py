@@ -5,6 +5,8 @@ import dataclasses
 import statistics
 import weakref
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -50,7 +52,7 @@ def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch
         gdw = gdwlib.GDW(network, sgd(network), setting.num_classes, save_memory=True)
         return lambda batch: gdw.step(*batch[:4])
 
-    steps = {PLAIN: plain_step}
+    steps: dict[str, Callable[[Batch], object]] = {PLAIN: plain_step}
     if setting.device == "cuda" and "gdw" in names:
         steps[CAPTURED] = Captured(method(setting, "gdw", copy.deepcopy(model)).step, CudaGraph())
     for name in names:
@@ -65,10 +67,10 @@ def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable
     """A row a contestant: median seconds, images per second, ratios to plain SGD (median and quartiles of the rounds)
     in time, peak memory (MiB) and operations (of convolutions and matrix products)."""
     steps, batch = contestants(setting, names), setting.batch()
-    seconds = {name: [] for name in steps}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 2):  # two to warm up
         for name, step in steps.items():
-            taken = timed(setting, lambda step=step: step(batch))
+            taken = timed(setting, partial(step, batch))
             if round_ >= 2:
                 seconds[name].append(taken)
         say(f"depth {setting.depth}, C = {setting.num_classes}, n = {setting.batch_size}: round {round_ + 1} of "
@@ -82,7 +84,7 @@ def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable
                 "step": name,
                 "seconds": statistics.median(seconds[name]),
                 "images_per_second": setting.batch_size / statistics.median(seconds[name]),
-                "peak_mib": peak_memory(setting, lambda step=step: step(batch)) / 2**20,
+                "peak_mib": peak_memory(setting, partial(step, batch)) / 2**20,
                 "operations": operations.get_total_flops(),
                 **ratios("time", seconds[name], seconds[PLAIN]),
                 **(ratios("time_of_second_order", seconds[name], seconds.get(SECOND_ORDER))),
@@ -136,7 +138,7 @@ def peak_memory(setting: Setting, step: Callable[[], object]) -> int:
 
 def measure_growth(setting: Setting, rounds: int, say: Callable[[str], None]) -> list[dict]:
     """GDW and MWNet beside plain SGD, with one of classes, batch and depth changed at a time."""
-    changes = [
+    changes: list[dict[str, Any]] = [
         *({"num_classes": value} for value in (10, 100, 1000)),
         *({"batch_size": value} for value in (25, 50, 200)),
         *({"depth": value} for value in (8, 20, 56)),

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from gdwlib.campaign import from_file
 from gdwlib.commands.runs import at_least
@@ -92,6 +93,7 @@ def bench(args: argparse.Namespace) -> None:
         print(text, file=sys.stderr)
 
     names = args.steps or list(measure.STEPS)
+    rows: Any
     for section in args.sections:
         if section == "steps":
             rows = measure.measure_steps(setting, names, args.rounds, say)

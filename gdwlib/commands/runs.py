@@ -144,8 +144,10 @@ def hand_over(
     if args.data is not None:
         settings["data"] = args.data.resolve()
     for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
-        for train in (True, False) if not isinstance(DATASETS[name], OwnData) else ():
-            DATASETS[name].load(args.data or project_folder("data"), train)
+        source = DATASETS[name]
+        if not isinstance(source, OwnData):
+            for train in (True, False):
+                source.load(args.data or project_folder("data"), train)
     outputs = outputs.resolve()
     listed = workflow.write_list(runs, Path(args.campaign).stem, outputs)
     going = workflow.Sweep(

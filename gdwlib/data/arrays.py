@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,16 @@ from gdwlib.data.table import Rows, build, rows_of_arrays
 BUILT_IN = frozenset(DATASETS)
 
 
-def add_table(name: str, features, labels, *, trusted, test=None, ids=None, skip_bad: bool = False) -> Dataset:
+def add_table(
+    name: str,
+    features: Any,
+    labels: Any,
+    *,
+    trusted: int | tuple[Any, Any],
+    test: tuple[Any, Any] | None = None,
+    ids: Any = None,
+    skip_bad: bool = False,
+) -> Dataset:
     """Make `RunConfig(dataset=name)` train on features and labels.
 
     Args:

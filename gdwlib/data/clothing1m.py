@@ -101,6 +101,7 @@ def _damaged(root: Path, part: str, keys: list[str]) -> dict[str, str]:
     def why(key: str) -> str | None:
         try:
             pictures.open_picture(root / key, at_least=64)
+            return None
         except OSError as error:
             return str(error)
 

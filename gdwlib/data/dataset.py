@@ -14,6 +14,16 @@ class Lazy:
 
     ndim, dtype = 4, np.dtype(np.uint8)
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, positions: np.ndarray) -> "Lazy":
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Images:
@@ -28,7 +38,7 @@ class Images:
     ids: np.ndarray
     given: np.ndarray | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         images = self.images
         features = images.ndim == 2 and images.dtype == np.float32
         if not features and (images.ndim != 4 or images.dtype != np.uint8):

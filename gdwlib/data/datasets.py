@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torchvision
@@ -59,7 +60,7 @@ def fashion_full(folder: Path, train: bool) -> Images:
     return Images(full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data)))
 
 
-def cifar(published: type, name: str) -> Callable[[Path, bool], Images]:
+def cifar(published: type[torchvision.datasets.CIFAR10], name: str) -> Callable[[Path, bool], Images]:
     """A loader for torchvision's CIFAR10 or CIFAR100, every file compared with its published MD5 sum."""
 
     def load(folder: Path, train: bool) -> Images:
@@ -80,7 +81,7 @@ def _altered(path: Path, found: str, expected: str, name: str) -> str:
     )
 
 
-def _fetched(published: type, folder: Path, train: bool, name: str):
+def _fetched(published: type, folder: Path, train: bool, name: str) -> Any:
     try:
         return published(folder, train=train, download=True)
     except (
@@ -98,11 +99,8 @@ def _fetched(published: type, folder: Path, train: bool, name: str):
 
 
 CIFAR_MEAN, CIFAR_STD = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)  # official code's
-FASHION = dict(
-    classes=("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
-    mean=(0.2860,),
-    std=(0.3530,),
-)
+FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+FASHION_MEAN, FASHION_STD = (0.2860,), (0.3530,)
 CIFAR100_CLASSES = tuple(
     "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
     "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
@@ -127,8 +125,8 @@ def with_human_labels(dataset: Dataset, file: str, keys: dict[str, str]) -> Data
 
 
 DATASETS: dict[str, Dataset | OwnData] = {
-    "fashion": Dataset(**FASHION, load=fashion_subset),
-    "fashion-full": Dataset(**FASHION, load=fashion_full),
+    "fashion": Dataset(FASHION_CLASSES, FASHION_MEAN, FASHION_STD, fashion_subset),
+    "fashion-full": Dataset(FASHION_CLASSES, FASHION_MEAN, FASHION_STD, fashion_full),
     "cifar10": CIFAR10,
     "cifar100": CIFAR100,
     "cifar10n": with_human_labels(CIFAR10, "CIFAR-10_human.pt", CIFAR10N),

@@ -11,9 +11,9 @@ import functools
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
 from gdwlib.data.pictures import Bad
 from gdwlib.data.spelling import Classes, column, read_csv, tidy
+
+if TYPE_CHECKING:
+    from gdwlib.config import RunConfig
 
 SUFFIXES = {
     f".{name}" for name in "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm tga jp2 avif heic".split()
@@ -42,7 +45,7 @@ class Labelled(NamedTuple):
     remarks: list[str]
 
 
-def open_folder(config) -> Dataset:
+def open_folder(config: "RunConfig") -> Dataset:
     """The data set that a `RunConfig` names by its fields data_folder, labels, trusted, test, image_size, skip_bad.
 
     Raises:
@@ -128,7 +131,7 @@ def dataset_of(
         bare = [name for c, name in enumerate(names) if not (trusted.labels == c).any()]
         if bare:
             remarks.append(f"no trusted examples of {', '.join(bare)}: their labels will be learned less well")
-    if train.images.ndim == 4:
+    if isinstance(train.images, np.ndarray) and train.images.ndim == 4:
         scaled = train.images.reshape(*train.images.shape[:2], -1)
         mean = scaled.mean((0, 2), dtype=np.float64) / 255
         std = np.maximum(scaled.std((0, 2), dtype=np.float64) / 255, 0.01)
@@ -146,7 +149,7 @@ def dataset_of(
     )
 
 
-def fingerprint(config) -> str:
+def fingerprint(config: "RunConfig") -> str:
     """A digest of all that the files say: the same wherever they lie, another when a file or its class changes."""
     root = Path(config.data_folder)
     if not root.is_dir():
@@ -165,7 +168,7 @@ def fingerprint(config) -> str:
     return whole.hexdigest()
 
 
-def check_unchanged(config, digest) -> None:
+def check_unchanged(config: "RunConfig", digest: Callable[["RunConfig"], str]) -> None:
     if digest(config) != config.fingerprint:
         place = config.data_folder or config.data_file
         raise DataError(f"{place}: has changed since this run was begun; train again with the same command")
@@ -207,7 +210,8 @@ def _hidden(name: str) -> bool:
 
 def files_of_pictures(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """Name and path of every picture below a folder, and a remark on other files."""
-    found, others = [], []
+    found: list[tuple[str, Path]] = []
+    others: list[tuple[str, Path]] = []
     with pictures.quiet():
         for name, path in _files(root):
             good = path.suffix.lower() in SUFFIXES or pictures.is_grey(path) is not None
@@ -245,7 +249,8 @@ def _in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
     """The pictures that a CSV file lists, found below `root` or beside the file."""
     rows = read_csv(path)
     there = dict(_files(root))
-    by_name, by_stem = ({}, {})
+    by_name: dict[str, list[str]] = {}
+    by_stem: dict[str, list[str]] = {}
     for name, file in there.items():
         by_name.setdefault(file.name, []).append(name)
         by_stem.setdefault(file.stem, []).append(name)

@@ -56,7 +56,7 @@ def human_labels(path: Path, key: str, true_labels: np.ndarray, num_classes: int
 
 def _arrays(path: Path) -> dict:
     """What is in the file, read by the restricted unpickler with just enough allowed to build arrays of integers."""
-    rebuild = np._core.multiarray._reconstruct
+    rebuild = np._core.multiarray._reconstruct  # type: ignore[attr-defined]
     integers = [type(np.dtype(name)) for name in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8")]
     names = [(rebuild, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")]
     encode = __import__("_codecs").encode  # NumPy pickles bytes as text in protocol 2

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gdwlib.data.dataset import Dataset, Images
+from gdwlib.data.dataset import Dataset, Images, OwnData
 from gdwlib.data.datasets import DATASETS
 from gdwlib.data.errors import DataError
 from gdwlib.data.imbalance import long_tail
@@ -64,6 +64,8 @@ def make_split(
         DataError: a file is missing or damaged, or a class has too few images.
     """
     source, name = (DATASETS[dataset], dataset) if isinstance(dataset, str) else (dataset, "the data set")
+    if isinstance(source, OwnData):
+        raise DataError(f"{name}: is data of your own; open it by gdwlib.load_split(gdwlib.RunConfig(…))")
     num_classes = len(source.classes)
     asked = f"meta_per_class: {name}" if isinstance(dataset, str) else "trusted"
     published = source.load(folder, True)

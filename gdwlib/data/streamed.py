@@ -28,9 +28,6 @@ class Files(Lazy):
     def shape(self) -> tuple[int, int, int, int]:
         return (len(self.paths), 3, self.size, self.size)
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
     def __getitem__(self, positions: np.ndarray) -> "Files":
         return Files(self.paths[positions], self.size)
 
@@ -45,9 +42,10 @@ class Files(Lazy):
         width, height = (max(self.size, round(side * scale)) for side in picture.size)
         left, top = ((side - self.size) / 2 for side in (width, height))
         if draw is not None:
-            left, top = draw.integers(width - self.size + 1), draw.integers(height - self.size + 1)
-        box = [edge / scale for edge in (left, top, left + self.size, top + self.size)]
-        box = [min(edge, side) for edge, side in zip(box, picture.size * 2, strict=True)]
+            left, top = (int(draw.integers(side - self.size + 1)) for side in (width, height))
+        x0, y0, x1, y1 = (edge / scale for edge in (left, top, left + self.size, top + self.size))
+        wide, high = picture.size
+        box = min(x0, wide), min(y0, high), min(x1, wide), min(y1, high)
         array = np.asarray(picture.resize((self.size, self.size), pictures.Image.Resampling.BILINEAR, box))
         if draw is not None and draw.integers(2):
             array = array[:, ::-1]

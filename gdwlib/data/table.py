@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from gdwlib.data.errors import DataError
 from gdwlib.data.folder import LABELS, check_unchanged, content_digest, dataset_of
 from gdwlib.data.pictures import Bad, refuse
 from gdwlib.data.spelling import MISSING, Classes, column, read_csv, tidy
+
+if TYPE_CHECKING:
+    from gdwlib.config import RunConfig
 
 IDS = ("id", "index", "row", "row_id", "key", "uuid", "")
 CUT = 5.0  # interquartile ranges from the median
@@ -49,7 +53,7 @@ class Rows:
             if values is not None and len(values) != self.count:
                 raise DataError(f"{name}: {len(values)} for {self.count} rows of features")
 
-    def take(self, positions: Sequence[int]) -> "Rows":
+    def take(self, positions: Sequence[int] | np.ndarray) -> "Rows":
         columns = {name: [cells[k] for k in positions] for name, cells in self.columns.items()}
         labels = [self.labels[k] for k in positions] if self.labels is not None else None
         return Rows(columns, labels, [self.ids[k] for k in positions])
@@ -83,7 +87,7 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
     return Rows(columns, [row[label_at] for _, row in whole] if label_at is not None else None, ids, bad)
 
 
-def rows_of_arrays(features, labels=None, ids=None) -> Rows:
+def rows_of_arrays(features: Any, labels: Any = None, ids: Any = None) -> Rows:
     """(n, F) numbers, or a data frame, with (n,) labels of any kind."""
     if hasattr(features, "columns"):  # pandas, polars
         columns = {str(name): list(features[name]) for name in features.columns}
@@ -131,7 +135,9 @@ class Scaling:
     @classmethod
     def learn(cls, rows: Rows) -> tuple["Scaling", list[str]]:
         """From the training rows, with remarks on columns left out and cells taken for missing."""
-        plan, remarks, dropped = [], [], {}
+        plan: list[dict] = []
+        remarks: list[str] = []
+        dropped: dict[str, list[str]] = {}
         for name, cells in rows.columns.items():
             there = [cell for cell in cells if not is_missing(cell)]
             comma = decimal_comma(there)
@@ -210,7 +216,7 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
             "Labels must be classes"
         )
     remarks = list(classes.remarks)
-    positions = {}
+    indices = {}  # what → the class of each of its rows, -1 where it is none
     for what, rows in parts.items():
         found = [classes.index(label) if label is not None else None for label in rows.labels]
         bad = rows.bad + [
@@ -221,18 +227,18 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
         remarks.append(
             refuse(where if rows is train else f"{what} of {where}", bad, rows.count + len(rows.bad), what, skip_bad)
         )
-        positions[what] = np.array([k for k, c in enumerate(found) if c is not None], int)
-        rows.classes = np.array([-1 if c is None else c for c in found], np.int64)
+        indices[what] = np.array([-1 if c is None else c for c in found], np.int64)
     scaling, said = Scaling.learn(train)
     loaded = {}
     for what, rows in parts.items():
-        kept = positions[what]
-        loaded[what] = Images(scaling.features(rows)[kept], rows.classes[kept], np.array(rows.ids, np.str_)[kept])
+        kept = indices[what] >= 0
+        loaded[what] = Images(scaling.features(rows)[kept], indices[what][kept], np.array(rows.ids, np.str_)[kept])
     own = loaded.pop("rows")
-    apart = {row.tobytes() for images in loaded.values() for row in images.images}
-    copies = np.array([row.tobytes() in apart for row in own.images], bool)
-    distinct = len({row.tobytes() for row in own.images})
-    if copies.any() and distinct > 0.9 * len(own.images):
+    contents = {what: [row.tobytes() for row in np.asarray(images.images)] for what, images in loaded.items()}
+    here = [row.tobytes() for row in np.asarray(own.images)]
+    apart = {row for rows_ in contents.values() for row in rows_}
+    copies = np.array([row in apart for row in here], np.bool_)
+    if copies.any() and len(set(here)) > 0.9 * len(here):
         remarks.append(f"{copies.sum()} rows are also trusted or test rows: not trained on")
         own = own.take(np.flatnonzero(~copies))
     elif copies.any():  # a table of few values, in which equal rows are not the same example
@@ -245,7 +251,7 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
     return replace(dataset, columns=tuple(scaling.plan))
 
 
-def open_table(config) -> Dataset:
+def open_table(config: "RunConfig") -> Dataset:
     """The data set that a `RunConfig` names by its fields data_file, label_column, trusted, test, skip_bad."""
     check_unchanged(config, fingerprint)
     where = Path(config.data_file)
@@ -256,7 +262,7 @@ def open_table(config) -> Dataset:
     return build(rows_of_csv(where, config.label_column), trusted, test, where, config.skip_bad)
 
 
-def fingerprint(config) -> str:
+def fingerprint(config: "RunConfig") -> str:
     """A digest of the files' contents."""
     whole = hashlib.blake2b(digest_size=8)
     for what, spec in (("data_file", config.data_file), ("trusted", config.trusted), ("test", config.test)):

@@ -9,6 +9,7 @@ from torch import nn
 
 from gdwlib import weighting
 from gdwlib._types import Float, Int, Tensor
+from gdwlib.config import RunConfig
 from gdwlib.learner import Learner
 
 
@@ -39,7 +40,7 @@ class Batch(NamedTuple):
     y: Int[Tensor, " n"]  # labels as given, possibly wrong
     x_meta: Float[Tensor, "m c h w"]
     y_meta: Int[Tensor, " m"]
-    index: Int[Tensor, " n"]  # positions in the training set, for methods with a state an example
+    index: Int[Tensor, " n"]  # type: ignore[assignment]  # positions in the training set, for a state an example
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Method:
         config: the run's `RunConfig`, for hyperparameters and the schedule.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, config):
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, config: RunConfig):
         self.model, self.optimizer, self.task, self.config = model, optimizer, task, config
         self.learner = Learner(model, optimizer, task.num_classes)
         self.learners = [self.learner]
         self.phase = 1  # which part of the run this is; the last one's accuracies are the method's
 
     @classmethod
-    def total_epochs(cls, config) -> int:
+    def total_epochs(cls, config: RunConfig) -> int:
         """Passes over the training set that the method makes."""
         return config.epochs
 
