@@ -13,11 +13,12 @@ export UV_SYSTEM_CERTS = 1
 # where `make evidence` trains and writes everything a second time
 AGAIN ?= build/evidence
 
-.PHONY: help quickstart lab notebooks picture evidence test test-cluster lint lock
+.PHONY: help quickstart lab notebooks site picture evidence test test-cluster lint lock
 help:
 	@echo "make quickstart   run the first notebook, training one more seed live (minutes on two CPU cores)"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make notebooks    run every notebook again in place, from the committed records"
+	@echo "make site         notebooks, tables and API reference as static pages, in build/site/html"
 	@echo "make picture      draw the README's picture again"
 	@echo "make evidence     train and measure everything again, from nothing, beside the committed records (hours)"
 	@echo "make test         everything CI checks"
@@ -73,6 +74,10 @@ evidence: .venv/ready
 	done
 	@echo "== 4 of 4: beside the committed records"
 	@$(BIN)/python -m gdwlib compare $(AGAIN)
+
+site: .venv/ready
+	@echo "== The notebooks, tables and API reference as static pages (a minute)"
+	@$(BIN)/python -W ignore docs/build.py
 
 picture: .venv/ready
 	@$(BIN)/python docs/picture.py

@@ -42,7 +42,7 @@ def make_weight_optimizer(
 
 
 class GDW:
-    """Generalized Data Weighting around an unmodified model and optimizer.
+    """Generalized Data Weighting around an unmodified model and optimizer::
 
         gdw = GDW(model, optimizer, num_classes=10)
         for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):  # the latter must not end first

@@ -2,6 +2,7 @@
 come from. Percentages are percent, losses nats."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +34,7 @@ def style() -> None:
 
 
 def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
-    """A line under the figure: which runs, what code, what machine."""
+    """A line under the figure: which runs, what code. Files of it name the runs one by one, among their keywords."""
     seeds = sorted({record.config["seed"] for record in records})
     versions = sorted({f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records})
     presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
@@ -41,6 +42,8 @@ def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") ->
         f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
     )
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
+    keywords = {"Keywords": " ".join(record.path.name for record in records)}
+    figure.canvas.print_figure = partial(figure.canvas.print_figure, metadata=keywords)  # type: ignore[method-assign]
     return figure
 
 

@@ -71,8 +71,8 @@ def update(
     Args:
         weights: first-stage weights w.
         gradient: g = ∂L_meta/∂w.
-        class_lr: η_w; mean |step| before the clip is class_lr / (n·C).
-        clip: the largest |step|.
+        class_lr: η_w; a step's mean size before the clip is class_lr / (n·C).
+        clip: the largest size of a step.
     """
     norm = gradient.abs().sum()  # ()
     step = class_lr * gradient / torch.where(norm > 0, norm, 1)  # (n, C)
