@@ -1,9 +1,11 @@
-"""Sphinx's settings for the pages that build.py puts together. Nothing is fetched: equations are MathML, and the search
-index is a file."""
+"""Sphinx's settings for the pages that build.py puts together. Nothing is fetched: equations are MathML in a font that
+comes along, and the search index is a file."""
 
 import html
 import re
+from pathlib import Path
 
+import ziamath
 from docutils import nodes
 from latex2mathml.converter import convert
 from sphinx.application import Sphinx
@@ -16,9 +18,10 @@ release = version = gdwlib.__version__
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 html_theme = "furo"
 html_title = "gdwlib"
-html_copy_source = html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = html_show_copyright = False
+html_show_search_summary = False  # which a page opened from a folder may not fetch
 html_math_renderer = "mathml"
-html_static_path = ["static"]
+html_static_path = ["static", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
 
 nb_execution_mode = "off"  # the notebooks are shown as they are committed
 nb_output_stderr = "remove"
@@ -26,7 +29,9 @@ myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.header", "mystnb.unknown_mime_type"]
 
+default_role = "code"  # single backticks in docstrings
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True
 autodoc_typehints = "signature"
 python_use_unqualified_type_names = True
 add_module_names = False

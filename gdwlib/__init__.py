@@ -78,6 +78,7 @@ _MODULES = (
     "contents",
     "plots",
     "figures",
+    "explorer",
 )
 
 __all__ = [*_HOME, *_MODULES]

@@ -58,6 +58,11 @@ class Evidence:
         """The records that differ from a configuration in nothing but the seed, by seed."""
         return dict(sorted(self._runs.get(_key(config), {}).items()))
 
+    def of(self, dataset: str, preset: str) -> list[str]:
+        """The run ids of a data set's records at a preset."""
+        wanted = {"dataset": dataset, "preset": preset}
+        return [name for name, record in self.records().items() if wanted.items() <= record.config.items()]
+
     def datasets(self) -> set[str]:
         """The data sets with records."""
         return {dict(key)["dataset"] for key in self._runs}

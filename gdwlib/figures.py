@@ -20,7 +20,7 @@ from pandas.io.formats.style import Styler
 from gdwlib.config import RunConfig
 from gdwlib.data.pictures import open_picture
 from gdwlib.label_errors import Suspect
-from gdwlib.plots import CLEAN, PALETTE, WRONG, gallery, provenance, style
+from gdwlib.plots import CLEAN, PALETTE, WRONG, drawn_from, gallery, provenance, style
 from gdwlib.records import RunRecord
 from gdwlib.tables import PUBLISHED, TABLES, row_name
 from gdwlib.training import load_split
@@ -297,4 +297,4 @@ def detectors(rows: pd.DataFrame) -> Figure:
     figure.supxlabel(
         "small preset; a dot a seed; python benchmarks/detectors.py", fontsize=8, color="0.35", x=0.01, ha="left"
     )
-    return figure
+    return drawn_from(figure, ["figures/detectors.json"])

@@ -26,7 +26,7 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
     The result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        A row an epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest losses), `loss` (mean,
+        a row an epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest losses), `loss` (mean,
         nats), `wrong` (percent of its labels), `weight` (mean ω_t), `pull` (mean), and its mean over the rightly and
         the wrongly labelled ones, `pull_right` and `pull_wrong` (None where there are none).
 

@@ -29,7 +29,8 @@ def anatomy(
     result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in the arrays below; (n,):
+        arrays by name: `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in the arrays
+        below; `images` (n, channels, H, W) uint8 of the batch; (n,):
         `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
         `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
 
@@ -65,6 +66,7 @@ def anatomy(
     arrays = {
         "image": split.train.images[rows[0]],
         "id": split.train.ids[rows[0]],
+        "images": np.asarray(split.train.images[rows]),
         "shown": np.array(0),
         "given": split.given[rows],
         "true": split.train.labels[rows],

@@ -1,7 +1,7 @@
 """Every figure, in one look. Each function draws on axes of its own, returns the figure, and says where its numbers
 come from. Percentages are percent, losses nats."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import matplotlib.pyplot as plt
@@ -34,7 +34,7 @@ def style() -> None:
 
 
 def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
-    """A line under the figure: which runs, what code. Files of it name the runs one by one, among their keywords."""
+    """A line under the figure: which runs, what code. Its files name them one by one."""
     seeds = sorted({record.config["seed"] for record in records})
     versions = sorted({f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records})
     presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
@@ -42,7 +42,12 @@ def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") ->
         f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
     )
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
-    keywords = {"Keywords": " ".join(record.path.name for record in records)}
+    return drawn_from(figure, [record.path.name for record in records])
+
+
+def drawn_from(figure: Figure, sources: Iterable[str]) -> Figure:
+    """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files it is saved to."""
+    keywords = {"Keywords": " ".join(sources)}
     figure.canvas.print_figure = partial(figure.canvas.print_figure, metadata=keywords)  # type: ignore[method-assign]
     return figure
 

@@ -41,7 +41,7 @@ def run_replicas(configs: Sequence[RunConfig], **how: Any) -> list[RunRecord]:
 
     Raises:
         ValueError: they differ in more than the seed.
-        What `run` raises, for the first run that failed, when the others are done.
+        Exception: what `run` raises, for the first run that failed, when the others are done.
     """
     records = []
     for end in attempt_together(configs, **how):

@@ -20,3 +20,9 @@ def float64():
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def smoke_outputs(tmp_path_factory):
+    """One folder of records for all notebooks, in reading order, as a reader would have it."""
+    return str(tmp_path_factory.mktemp("outputs"))

@@ -150,7 +150,6 @@ def test_check_parameters():
         ("run --noise flip --noise-ratio 2", 1, "noise_ratio: must be in [0, 1], not 2.0"),
         ("run --epochs many", 2, "invalid int value: 'many'"),
         ("data cifar11", 2, "unknown value 'cifar11'; did you mean 'cifar10"),
-        ("data fashion --data /nowhere", 1, "/nowhere/fashion-mnist-subset.npz: missing"),
     ],
 )
 def test_the_command_line_refuses_in_one_line(words, code, message, capsys):

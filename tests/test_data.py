@@ -213,7 +213,9 @@ def test_an_epoch_visits_every_example_once_and_cycles_the_meta_set():
     assert lonely == [100, 101]  # batch norm knows no variance of one example
 
 
-def test_damaged_files_are_named(tmp_path):
+def test_damaged_files_are_named(tmp_path, monkeypatch):
+    assert len(DATASETS["fashion"].load(tmp_path, False).labels) == 2000  # from the package
+    monkeypatch.setattr("gdwlib.data.datasets.EMBEDDED", tmp_path / "fashion-mnist-subset.npz")
     with pytest.raises(DataError, match=r"fashion-mnist-subset.npz: missing; .*git checkout"):
         DATASETS["fashion"].load(tmp_path, True)
     whole = (DATA / "fashion-mnist-subset.npz").read_bytes()

@@ -1,7 +1,16 @@
 """The project as people pick it up: the lock file, the notebooks, the declared environment."""
 
+import ast
+import base64
+import importlib
+import inspect
+import io
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -10,6 +19,9 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from PIL import Image
+
+import gdwlib
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -81,12 +93,6 @@ def test_committed_notebooks_were_executed_in_order_and_carry_pictures(path):
     assert path.stat().st_size < 1_500_000
 
 
-@pytest.fixture(scope="session")
-def smoke_outputs(tmp_path_factory):
-    """One folder of records for all notebooks, in reading order, as a reader would have it."""
-    return str(tmp_path_factory.mktemp("outputs"))
-
-
 @pytest.mark.filterwarnings("default")  # of papermill and the kernel's protocol
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_runs_at_the_smoke_preset(path, tmp_path, smoke_outputs):
@@ -117,3 +123,102 @@ def test_a_misspelt_notebook_parameter_is_an_error(path, tmp_path):
         )
     with pytest.raises(papermill.PapermillExecutionError, match="preset: unknown value 'smal'; did you mean 'small'"):
         papermill.execute_notebook(path, tmp_path / path.name, {"preset": "smal"}, cwd=path.parent, progress_bar=False)
+
+
+PUBLIC = [name for name in gdwlib.__all__ if callable(getattr(gdwlib, name))]
+SHAPE = re.compile(r"\((?:N|n|m|M|C|K|F|channels|largest)\b[^)]*\)|[Ee]xamples per class")
+
+
+@pytest.mark.parametrize("name", gdwlib.__all__)
+def test_public_names_are_documented(name):
+    """Everything has a docstring of its own; where arrays or tensors go in or out, with their shapes."""
+    thing = getattr(gdwlib, name)
+    if name not in PUBLIC:
+        module = thing if inspect.ismodule(thing) else sys.modules[gdwlib._HOME[name]]
+        assert module.__doc__
+        return
+    assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), name  # a dataclass's own signature is none
+    methods = [getattr(thing, key) for key in vars(thing) if not key.startswith("_")] if inspect.isclass(thing) else []
+    for call in [thing.__init__ if inspect.isclass(thing) else thing, *filter(inspect.isfunction, methods)]:
+        hints = " ".join(str(hint) for hint in getattr(call, "__annotations__", {}).values())
+        if re.search(r"ndarray|Tensor", hints):
+            told = f"{thing.__doc__} {call.__doc__} {hints}"
+            assert SHAPE.search(told) or re.search(r"(Float|Int)\[Tensor, ' ?[\w ]*'", told), call
+    for method in filter(inspect.isfunction, methods):
+        assert method.__doc__, method
+
+
+def test_type_checkers_see_what_is_imported_lazily():
+    seen = {
+        (alias.asname, node.module)
+        for node in ast.walk(ast.parse(Path(gdwlib.__file__).read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("gdwlib.")
+        for alias in node.names
+    }
+    assert seen == set(gdwlib._HOME.items())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_speak_of_what_exists(path):
+    """Names of gdwlib in their text, and the files they link to."""
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text())["cells"]]
+    text = "\n".join(source for kind, source in cells if kind == "markdown")
+    code = ast.parse("\n".join(source for kind, source in cells if kind == "code"))
+    known = {alias.name for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    for name in re.findall(r"`((?:\w+\.)+\w+)(?:\(.*?\))?`", text):
+        first, *rest = name.split(".")
+        if first == "gdwlib" or (first in known and first in gdwlib.__all__):
+            thing = gdwlib if first == "gdwlib" else getattr(gdwlib, first)
+            for part in rest:
+                fields = getattr(thing, "__dataclass_fields__", {})
+                if part in fields:
+                    break
+                try:
+                    thing = getattr(thing, part)
+                except AttributeError:
+                    thing = importlib.import_module(f"{thing.__name__}.{part}")
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if "://" not in link:
+            assert (path.parent / link.split("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_figures_name_their_runs(path):
+    """Of the figures that are drawn from runs or measurements: which; and these are there."""
+    outputs = [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
+    pictures = [base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+    named = [Image.open(io.BytesIO(picture)).info.get("Keywords", "").split() for picture in pictures]
+    assert any(named) or path.stem.startswith("10")
+    for source in {source for sources in named for source in sources}:
+        assert (ROOT / "outputs" / "runs" / source).is_dir() or (ROOT / "outputs" / source).is_file(), source
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_wheel_runs_the_quickstarts_path(tmp_path):
+    """Built and installed elsewhere, without a checkout: notebook 00's runs and its table."""
+    source = tmp_path / "source"  # builds leave files behind
+    kept = subprocess.run(["git", "ls-files", "gdwlib", "data"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in [*kept.stdout.split(), "pyproject.toml", "README.md", "LICENSE"]:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
+    (wheel,) = tmp_path.glob("gdwlib-*.whl")
+    subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
+    (tmp_path / "elsewhere").mkdir()
+    program = (
+        "import gdwlib; from gdwlib import plots\n"
+        "setting = dict(dataset='fashion', noise='uniform', noise_ratio=0.6, preset='smoke')\n"
+        "methods = ('base', 'meta_only', 'mwnet', 'gdw')\n"
+        "records = [gdwlib.run(gdwlib.RunConfig(method=m, **setting), progress=False) for m in methods]\n"
+        "print(gdwlib.__file__); print(len(plots.accuracy_table(records)), gdwlib.tables.paper_numbers().shape[0])"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    where, counts = done.stdout.splitlines()
+    assert where.startswith(str(tmp_path / "site")) and counts == "4 178"
+    assert len(list((tmp_path / "elsewhere" / "outputs" / "runs").iterdir())) == 4

@@ -23,10 +23,14 @@ from gdwlib.data.human import CIFAR10N, CIFAR100N, human_labels
 from gdwlib.data.table import fingerprint as table_fingerprint
 from gdwlib.data.table import open_table
 
+EMBEDDED = Path(__file__).with_name("fashion-mnist-subset.npz")  # in a checkout a link to data/, in a wheel the file
+
 
 def fashion_subset(folder: Path, train: bool) -> Images:
     """The embedded 10,000 + 2,000 images of Fashion-MNIST."""
-    path = folder / "fashion-mnist-subset.npz"
+    path = folder / EMBEDDED.name
+    if not path.is_file() and EMBEDDED.is_file():
+        path = EMBEDDED
     restore = "it is part of this repository: restore it with `git checkout -- data/`, or name its folder with --data"
     if not path.is_file():
         raise DataError(f"{path}: missing; {restore}")
