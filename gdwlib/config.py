@@ -26,6 +26,7 @@ HUMAN = "human"  # the noise of labels that were given by people, not drawn
 PLACES = ("data_folder", "data_file", "labels", "trusted", "test")  # of files; what is in them is the fingerprint's
 COMPUTED = ("device", "save_memory", "capture", "workers", *PLACES)  # fields that say how or where, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
+CHECKED = "_parameters_checked"  # in a notebook's namespace, once its parameters have been found right
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -301,13 +302,13 @@ def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
 
     Raises:
         ValueError: a variable that is no parameter (a misspelt `papermill -p`), with the nearest that is; or a value
-            that is not valid.
+            that is not valid. (A notebook whose cells are run again holds variables of its own by then.)
     """
     ipython = {"In": list, "Out": dict}
     for name, value in list(namespace.items()):
         foreign = name.startswith("_") or callable(value) or isinstance(value, types.ModuleType)
         set_here = not (foreign or isinstance(value, ipython.get(name, ())))
-        if set_here and name not in parameters:
+        if set_here and name not in parameters and CHECKED not in namespace:
             raise ValueError(f"this notebook has no parameter {name!r}{nearest(name, parameters)}")
     for name, valid in parameters.items():
         if name not in namespace:
@@ -318,6 +319,7 @@ def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
                 raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), map(str, valid))}")
         elif value is not None and (not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)):
             raise ValueError(f"{name}: must be of type {valid.__name__}, not {value!r}")
+    namespace[CHECKED] = True
 
 
 def project_folder(name: str) -> Path:

@@ -128,7 +128,7 @@ def test_check_parameters():
 
     names = {"__name__": "x", "_i": "", "In": [], "math": math, "Path": type, "preset": "small", "live_seed": None}
     valid = {"preset": ("smoke", "small"), "live_seed": int}
-    check_parameters(names, **valid)
+    check_parameters(dict(names), **valid)
     with pytest.raises(ValueError, match="no parameter 'live_sed'; did you mean 'live_seed'"):
         check_parameters(names | {"live_sed": 3}, **valid)
     with pytest.raises(ValueError, match="preset: unknown value 'smal'; did you mean 'small'"):
@@ -139,6 +139,10 @@ def test_check_parameters():
         check_parameters(names | {"live_seed": "3"}, **valid)
     with pytest.raises(ValueError, match="live_seed: must be of type int, not True"):
         check_parameters(names | {"live_seed": True}, **valid)
+    check_parameters(names, **valid)
+    check_parameters(names | {"split": 3}, **valid)  # the cells run again
+    with pytest.raises(ValueError, match="preset: unknown value 'smal'"):
+        check_parameters(names | {"split": 3, "preset": "smal"}, **valid)
 
 
 @pytest.mark.parametrize(

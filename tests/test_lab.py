@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ SETTINGS = {  # no question about news; every output in the page, also below its
     "apputils-extension/notification": {"fetchNews": "false"},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-READY = """() => { const w = jupyterapp.shell.currentWidget, k = w?.sessionContext?.session?.kernel;
+READY = """() => { const w = window.jupyterapp?.shell.currentWidget, k = w?.sessionContext?.session?.kernel;
     return w?.context?.isReady && w.content.widgets.length === w.content.model.cells.length
         && k?.connectionStatus === 'connected' && k.status === 'idle' }"""
 CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.filter(w => w.model.type === 'code').map(w => ({
@@ -49,7 +50,7 @@ def folder(tmp_path_factory, smoke_outputs):
             given["seeds"] = [0, 1]
         if 'dataset = \\"cifar10n\\"' in path.read_text():
             given["dataset"] = "fashion"  # which needs no download
-        notebook = parameterize_notebook(nbformat.read(path, 4), given)
+        notebook = parameterize_notebook(load_notebook_node(str(path)), given)
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
