@@ -91,8 +91,8 @@ lint: .venv/ready
 	@$(BIN)/mypy
 
 test: lint
-	@echo "== Unit, property and end-to-end tests; every notebook at the smoke preset (fifteen to thirty minutes)"
-	@$(BIN)/python -m pytest
+	@echo "== Unit, property and end-to-end tests; every notebook by papermill and in a browser (twenty to forty minutes)"
+	@$(BIN)/python -m pytest -rs
 	@echo "== The committed notebooks: what they show is what the code gives"
 	@$(BIN)/python -m pytest --nbval notebooks --nbval-sanitize-with tests/nbval.cfg
 	@echo "== All passed"

@@ -41,13 +41,15 @@ def revision(path: Path) -> str:
 
 
 def provenance(picture: bytes, path: Path, records: dict) -> dict:
-    """What a figure of a notebook was drawn from: its runs (`plots.provenance` writes them into the picture)."""
-    names = Image.open(io.BytesIO(picture)).info.get("Keywords", "").split()
+    """What a figure of a notebook was drawn from: `plots.drawn_from` writes it into the picture."""
+    sources = Image.open(io.BytesIO(picture)).info.get("Keywords", "").split()
+    names = [name for name in sources if "/" not in name]  # of runs; the others are files of outputs/
     found = [records[name] for name in names if name in records]
     return {
         "notebook": path.stem,
         "revision": revision(path),
         "runs": names,
+        "files": sorted(set(sources) - set(names)),
         "hashes": sorted({name.rsplit("-", 1)[1] for name in names}),
         "seeds": sorted({record.config["seed"] for record in found}),
         "code": sorted({record.environment["git_revision"] or "unknown" for record in found}),
@@ -57,6 +59,9 @@ def provenance(picture: bytes, path: Path, records: dict) -> dict:
 def told(source: dict) -> str:
     """The provenance under a figure."""
     notebook = f"notebook at revision <code>{source['revision']}</code>"
+    if source["files"]:
+        files = ", ".join(f"<code>outputs/{html.escape(name)}</code>" for name in source["files"])
+        return f'<p class="from">From {files}; {notebook}.</p>'
     if not source["runs"]:
         return f'<p class="from">Drawn by the cell above from data and code alone; {notebook}.</p>'
     seeds, code = (", ".join(map(str, source[name])) for name in ("seeds", "code"))
@@ -141,7 +146,8 @@ def figure_page(source: Path, every: list[dict]) -> None:
     for one in every:
         link = f"[{one['notebook']}, {one['anchor'].replace('-', ' ')}](notebooks/{one['notebook']}.ipynb)"
         seeds, code = (", ".join(map(str, one[name])) or "–" for name in ("seeds", "code"))
-        text += f"| {link} | {len(one['runs']) or '–'} | {seeds} | {code} | {one['revision']} |\n"
+        what = len(one["runs"]) or ", ".join(f"`{name}`" for name in one["files"]) or "–"
+        text += f"| {link} | {what} | {seeds} | {code} | {one['revision']} |\n"
     (source / "figures.md").write_text(text)
 
 

@@ -14,7 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 from gdwlib import weighting
-from gdwlib.plots import CLEAN, PALETTE, WRONG
+from gdwlib.plots import CLEAN, PALETTE, WRONG, drawn_from
 
 Case = dict[str, np.ndarray]
 LIVE = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")  # set for kernels behind a page that has widgets
@@ -127,10 +127,11 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
     for j in np.flatnonzero(found.clipped).tolist():
         panels[0].text(0.02, j + 0.2, "clipped", fontsize=7, va="center", color="white")
     drawn.supxlabel(
-        f"Σ ω′(p − y) = {found.after.sum():+.3f} (Eq. 5 wants 0); {found.clipped.sum()} of {len(place)} steps clipped",
+        f"Σ ω′(p − y) = {found.after.sum().round(3) + 0:.3f} (Eq. 5 wants 0); "
+        f"{found.clipped.sum()} of {len(place)} steps clipped",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
-    return drawn
+    return drawn_from(drawn, [str(case["run"])])
 
 
 def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:

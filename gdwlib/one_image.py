@@ -29,8 +29,8 @@ def anatomy(
     result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        arrays by name: `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in the arrays
-        below; `images` (n, channels, H, W) uint8 of the batch; (n,):
+        arrays by name: `run`, its id; `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in
+        the arrays below; `images` (n, channels, H, W) uint8 of the batch; (n,):
         `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
         `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
 
@@ -64,6 +64,7 @@ def anatomy(
     batch = resident.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
 
     arrays = {
+        "run": np.array(config.run_id),
         "image": split.train.images[rows[0]],
         "id": split.train.ids[rows[0]],
         "images": np.asarray(split.train.images[rows]),
