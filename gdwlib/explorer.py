@@ -4,7 +4,6 @@ explorer.show(case, classes)      # sliders in a live notebook, one figure elsew
 """
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,9 +14,9 @@ from matplotlib.figure import Figure
 
 from gdwlib import weighting
 from gdwlib.plots import CLEAN, PALETTE, WRONG, drawn_from
+from gdwlib.progress import on_a_page
 
 Case = dict[str, np.ndarray]
-LIVE = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")  # set for kernels behind a page that has widgets
 
 
 class Weights(NamedTuple):
@@ -141,7 +140,7 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
         live: whether they can; default: there is ipywidgets, and the kernel stands behind JupyterLab or the like.
     """
     if live is None:
-        live = any(name in os.environ for name in LIVE) and importlib.util.find_spec("ipywidgets") is not None
+        live = on_a_page() and importlib.util.find_spec("ipywidgets") is not None
     if not live:
         figure(case, classes)  # shown as the cell ends
         return None

@@ -11,6 +11,7 @@ import pandas as pd
 from gdwlib.campaign import IMBALANCE_ONLY, NOISE_ONLY
 from gdwlib.config import RunConfig, nearest
 from gdwlib.evidence import Evidence, Interval, final_accuracy, paired
+from gdwlib.methods import METHODS
 from gdwlib.recipes import PRESETS, WITH_AUTHORS_RECIPE
 
 # the library's methods under the names of the paper's tables, in the order there
@@ -31,6 +32,11 @@ METHOD_OF = {
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
 NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
+
+
+def own_methods() -> list[str]:
+    """Those that have been added to `gdwlib.METHODS`."""
+    return [method for method in METHODS if method not in NAMES]
 
 
 @dataclass(frozen=True)
@@ -102,17 +108,18 @@ def table_configs(
     """The runs of a table: level by level, method by method, the authors' recipes last, seed by seed.
 
     Args:
-        methods, levels: some of the table's; None for all.
+        methods, levels: some of the table's, or methods of your own; None for all of the table's.
 
     Raises:
         ValueError: a method or a level that the table does not have.
     """
     table = TABLES[number]
-    for name, asked, there in (("methods", methods, table.methods), ("levels", levels, table.levels)):
+    there_are = (*table.methods, *own_methods())
+    for name, asked, there in (("methods", methods, there_are), ("levels", levels, table.levels)):
         for value in asked or ():
             if value not in there:
                 raise ValueError(f"{name}: Table {number} has no {value!r}{nearest(str(value), map(str, there))}")
-    chosen = [method for method in table.methods if methods is None or method in methods]
+    chosen = [method for method in there_are if (method in table.methods if methods is None else method in methods)]
     rows = [(method, "paper") for method in chosen] + [(m, "authors") for m in table.recipes if m in chosen]
     return [
         RunConfig(dataset=dataset, preset=preset, method=method, recipe=recipe, seed=seed, **table.setting(level))
@@ -133,7 +140,7 @@ def compare(
     levels: Sequence[float] | None = None,
 ) -> pd.DataFrame:
     """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none. The
-    table's methods, and its `others` where they have records.
+    table's methods, and where they have records its `others` and methods of your own.
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
@@ -182,7 +189,7 @@ def _cells(
     for level in levels:
         for config in table_configs(table.number, dataset, preset, methods=methods, levels=[level], seeds=[0]):
             yield level, config
-        for method in table.others if methods is None else ():
+        for method in (*table.others, *own_methods()) if methods is None else ():
             config = RunConfig(dataset=dataset, preset=preset, method=method, **table.setting(level))
             if evidence.runs(config):
                 yield level, config

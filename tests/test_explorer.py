@@ -5,6 +5,7 @@ import pytest
 
 import gdwlib
 from gdwlib import explorer
+from gdwlib.progress import PAGES
 
 CONFIG = gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4)
 CLASSES = gdwlib.DATASETS["cifar10"].classes
@@ -53,7 +54,7 @@ def test_another_label_turns_the_two_flows_it_touches(case):
 def test_where_widgets_cannot_run_it_is_a_figure(case, monkeypatch):
     import matplotlib.pyplot as plt
 
-    for name in explorer.LIVE:
+    for name in PAGES:
         monkeypatch.delenv(name, raising=False)
     before = set(plt.get_fignums())
     assert explorer.show(case, CLASSES) is None
@@ -65,7 +66,7 @@ def test_where_widgets_cannot_run_it_is_a_figure(case, monkeypatch):
 
 
 def test_in_a_live_notebook_it_has_a_control_for_everything(case, monkeypatch):
-    monkeypatch.setenv("JPY_SESSION_NAME", "03.ipynb")
+    monkeypatch.setattr(explorer, "on_a_page", lambda: True)
     box = explorer.show(case, CLASSES)
     row, label, true_p, *_ = box.children
     assert len(box.children) == 8 and label.value == case["given"][row.value]

@@ -72,7 +72,13 @@ def test_a_method_of_ones_own(small_is_smoke):
     batch = gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6))
     (gradient,) = torch.autograd.grad(method.losses(logits, batch).sum(), logits)
     assert torch.allclose(gradient, method.logit_gradient(logits, batch))
-    assert names["record"].config["method"] == "gce" and names["record"].final_accuracy > 5
+    record = names["record"]
+    assert record.config["method"] == "gce" and record.final_accuracy > 5
+    evidence = gdwlib.evidence.Evidence(record.path.parents[1])
+    frame = gdwlib.tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
+    assert frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy) and frame.loc["gdw", "seeds"] == 0
+    (config,) = gdwlib.tables.table_configs(2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0])
+    assert config.run_id == record.path.name
 
 
 def test_a_data_set_of_ones_own(small_is_smoke):
