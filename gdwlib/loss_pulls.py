@@ -64,7 +64,8 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
                 losses = cross_entropy(out.logits, batch.y)  # (n,)
                 seen.append(torch.stack([losses, weight, pull_of(out), right[index]]))  # (4, n)
             rows += [{"epoch": epoch + 1, **row} for row in _by_loss(torch.cat(seen, 1).cpu().double())]
-            shown.say(f"epoch {epoch + 1}/{config.total_epochs}")
+            last = epoch + 1 == config.total_epochs
+            shown.tell(f"epoch {epoch + 1}/{config.total_epochs}, watched" + ", done" * last)
     write_file(path, (json.dumps(rows) + "\n").encode())
     return rows
 

@@ -149,7 +149,7 @@ def test_a_reader_runs_it(path, lab, page):
     assert drawing and not without and len(loaded) >= len(drawing) and all(loaded)
     # a run's progress is one line, kept up to date: no red blocks, no bars that are stuck at zero
     streams = [o["text"] for cell in cells for o in cell["outputs"] if o["type"] == "stream"]
-    assert not [text for text in streams if "epoch " in text or "%|" in text]
+    assert not [text for text in streams if ": epoch " in text or "%|" in text]
     lines = [o["plain"] for cell in cells for o in cell["outputs"] if ": epoch " in o["plain"]]
     assert all(line.endswith("done") for line in lines) and (lines or path.stem != "00_quickstart")
 

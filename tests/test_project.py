@@ -197,10 +197,9 @@ def test_figures_name_their_runs(path):
 def test_a_wheel_runs_the_quickstarts_path(tmp_path):
     """Built and installed elsewhere, without a checkout: notebook 00's runs and its table."""
     source = tmp_path / "source"  # builds leave files behind
-    kept = subprocess.run(["git", "ls-files", "gdwlib", "data"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for name in [*kept.stdout.split(), "pyproject.toml", "README.md", "LICENSE"]:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, source / name)
+    shutil.copytree(ROOT / "gdwlib", source / "gdwlib", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
     (wheel,) = tmp_path.glob("gdwlib-*.whl")
