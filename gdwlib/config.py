@@ -108,7 +108,8 @@ class RunConfig:
     capture: bool = False  # cuda: replay the step as a CUDA graph
     workers: int | None = None  # clothing1m: processes that decode images; where not given, one a core
 
-    _given: typing.ClassVar[set[str]]  # of each instance, until it is complete: the fields that were given
+    if typing.TYPE_CHECKING:
+        _given: typing.ClassVar[set[str]]  # of each instance, until it is complete: the fields that were given
 
     def __new__(cls, **fields: Any) -> "RunConfig":
         valid = [field.name for field in dataclasses.fields(cls)]
