@@ -1,10 +1,10 @@
 """The site: executed notebooks, tables and the API reference as static pages, from what is committed: `make site`."""
 
 import base64
-import dataclasses
+import functools
 import html
-import inspect
 import io
+import itertools
 import json
 import re
 import shutil
@@ -25,23 +25,27 @@ from sphinx.cmd.build import build_main
 
 import gdwlib
 from gdwlib import figures, plots, tables
+from gdwlib.config import fields_described
 from gdwlib.evidence import Evidence
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md")
-TABLES = [(number, dataset) for dataset in ("fashion", "cifar10") for number in tables.TABLES]
+PAGES = ("README.md", "profiles/README.md", "outputs/README.md", "data/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+SCALES = (("cifar10", "paper"), ("cifar100", "paper"), ("fashion", "small"), ("cifar10", "small"))
 
 
+@functools.cache
 def revision(path: Path) -> str:
-    """The commit that last changed a file; empty outside a checkout."""
-    said = subprocess.run(
-        ["git", "log", "-1", "--format=%h", "--", str(path)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip()
+    """The commit that last changed a file; empty outside a checkout, and without git."""
+    git = ["git", "log", "-1", "--format=%h", "--", str(path)]
+    try:
+        return subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
 
 
 def provenance(picture: bytes, path: Path, records: dict) -> dict:
-    """What a figure of a notebook was drawn from: `plots.drawn_from` writes it into the picture."""
+    """What a figure of a notebook was drawn from: `plots.drawn_from` writes it into the picture. Of runs that have no
+    record among `records`, which the notebook trained itself, the name is all there is."""
     sources = Image.open(io.BytesIO(picture)).info.get("Keywords", "").split()
     names = [name for name in sources if "/" not in name]  # of runs; the others are files of outputs/
     found = [records[name] for name in names if name in records]
@@ -58,16 +62,18 @@ def provenance(picture: bytes, path: Path, records: dict) -> dict:
 
 def told(source: dict) -> str:
     """The provenance under a figure."""
-    notebook = f"notebook at revision <code>{source['revision']}</code>"
+    notebook = f"; notebook at revision <code>{source['revision']}</code>" if source["revision"] else ""
     if source["files"]:
         files = ", ".join(f"<code>outputs/{html.escape(name)}</code>" for name in source["files"])
-        return f'<p class="from">From {files}; {notebook}.</p>'
+        return f'<p class="from">From {files}{notebook}.</p>'
     if not source["runs"]:
-        return f'<p class="from">Drawn by the cell above from data and code alone; {notebook}.</p>'
+        return f'<p class="from">Drawn by the cell above from data and code alone{notebook}.</p>'
     seeds, code = (", ".join(map(str, source[name])) for name in ("seeds", "code"))
     runs = "<br>".join(f"<code>{html.escape(name)}</code>" for name in source["runs"])
+    if not code:
+        return f'<p class="from">From a run that the notebook trains itself, {runs}{notebook}.</p>'
     return (
-        f'<details class="from"><summary>From {len(source["runs"])} runs, seeds {seeds}; {notebook}</summary>'
+        f'<details class="from"><summary>From {len(source["runs"])} runs, seeds {seeds}{notebook}</summary>'
         f"Trained by code at <code>{code}</code>. A run id ends in the hash of its configuration.<br>{runs}</details>"
     )
 
@@ -116,7 +122,7 @@ def relinked(text: str, home: Path, page: Path, source: Path) -> str:
         names = ["Notebooks", *sorted(f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb"))]
         for head, entries in (
             (names[0], names[1:]),
-            ("Reference", ["tables", "api", "figures", "outputs/README", "data/README", "CONTRIBUTING", "CHANGELOG"]),
+            ("Reference", ["tables", "api", "figures", *(name.removesuffix(".md") for name in PAGES[1:])]),
         ):
             text += f"\n\n```{{toctree}}\n:hidden:\n:caption: {head}\n\n" + "\n".join(entries) + "\n```\n"
     return text
@@ -127,13 +133,13 @@ def table_page(source: Path, evidence: Evidence) -> None:
     plots.style()
     text = "# The paper's tables, ours beside them\n\nFrom the committed records, as by `python -m gdwlib table N`.\n"
     (source / "drawn").mkdir()
-    for number, dataset in TABLES:
-        frame = tables.compare(number, evidence, dataset, "small")
+    for number, (dataset, preset) in itertools.product(tables.TABLES, SCALES):
+        frame = tables.compare(number, evidence, dataset, preset)
+        if not frame["seeds"].any():
+            continue
         head, note = tables.headed(frame)
-        configs = tables.table_configs(number, dataset, "small", seeds=[0])
-        records = [record for config in configs for record in evidence.runs(config).values()]
-        picture = source / "drawn" / f"table{number}-{dataset}.png"
-        figures.gains(frame, records).savefig(picture)
+        picture = source / "drawn" / f"table{number}-{dataset}-{preset}.png"
+        figures.gains(frame, evidence).savefig(picture)
         table = tables.readable(frame).to_html(na_rep="–", border=0)
         text += f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{picture.name})\n"
     (source / "tables.md").write_text(text)
@@ -144,7 +150,8 @@ def figure_page(source: Path, every: list[dict]) -> None:
     text = "# Where the figures come from\n\nUnder each figure of a notebook stand the runs themselves.\n\n"
     text += "| figure | runs | seeds | trained by code at | notebook at |\n|---|---|---|---|---|\n"
     for one in every:
-        link = f"[{one['notebook']}, {one['anchor'].replace('-', ' ')}](notebooks/{one['notebook']}.ipynb)"
+        place = f"notebooks/{one['notebook']}.html#{one['anchor']}"  # an anchor of ours, which Sphinx does not know
+        link = f'<a href="{place}">{one["notebook"]}, {one["anchor"].replace("-", " ")}</a>'
         seeds, code = (", ".join(map(str, one[name])) or "–" for name in ("seeds", "code"))
         what = len(one["runs"]) or ", ".join(f"`{name}`" for name in one["files"]) or "–"
         text += f"| {link} | {what} | {seeds} | {code} | {one['revision']} |\n"
@@ -153,15 +160,15 @@ def figure_page(source: Path, every: list[dict]) -> None:
 
 def api_page(source: Path) -> None:
     """Every public name, by its docstring."""
-    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Registries": []}
+    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Registries": [], "Constants": []}
     for name in gdwlib._HOME:
         thing = getattr(gdwlib, name)
         if isinstance(thing, type):
             kinds["Errors" if issubclass(thing, Exception) else "Classes"].append(name)
         elif callable(thing):
             kinds["Functions"].append(name)
-        elif isinstance(thing, dict):
-            kinds["Registries"].append(name)
+        else:
+            kinds["Registries" if isinstance(thing, dict) else "Constants"].append(name)
     text = "API reference\n=============\n\nWhat ``import gdwlib`` gives. Shapes are in brackets: (n, C).\n\n"
     for kind, names in kinds.items():
         text += f"{kind}\n{'-' * len(kind)}\n\n"
@@ -170,6 +177,8 @@ def api_page(source: Path) -> None:
             if kind == "Registries":
                 entries = ", ".join(f"``{key}``" for key in getattr(gdwlib, name))
                 text += f".. py:data:: gdwlib.{name}\n\n   {entries}\n\n"
+            elif kind == "Constants":
+                text += f".. py:data:: gdwlib.{name}\n   :value: {getattr(gdwlib, name)!r}\n\n"
             elif kind == "Functions":
                 text += f".. autofunction:: {home}.{name}\n\n"
             else:
@@ -177,12 +186,13 @@ def api_page(source: Path) -> None:
                 if name == "RunConfig":
                     text += config_table()
     text += "Modules\n-------\n\n"
-    for name in ("weighting", "bilevel", "forward_mode", "models", "learner", "evidence", "tables", "contents"):
-        text += module(f"gdwlib.{name}")
+    for name in (*gdwlib._MODULES, "forward_mode", "learner"):
+        if name not in ("methods", "data"):  # which have sections of their own
+            text += module(f"gdwlib.{name}")
     text += "Methods\n-------\n\n"
     for name, method in gdwlib.METHODS.items():
         text += f"{name}\n{'~' * len(name)}\n\n"
-        lines = sys.modules[method.__module__].__doc__.splitlines()
+        lines = (sys.modules[method.__module__].__doc__ or method.__doc__ or "").splitlines()
         text += "::\n\n" + "".join(f"   {line}\n" for line in lines) + "\n"
     text += module("gdwlib.methods.method") + "Data\n----\n\n"
     for name in ("dataset", "split", "noise", "imbalance"):
@@ -198,11 +208,9 @@ def module(name: str) -> str:
 
 def config_table() -> str:
     """RunConfig's fields with the comments beside them."""
-    about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(gdwlib.RunConfig), re.M))
     rows = "".join(
-        f"   * - ``{field.name}``\n     - {'the preset’s' if field.default is None else f'``{field.default!r}``'}\n"
-        f"     - {about.get(field.name, '').replace('*', chr(92) + '*')}\n"
-        for field in dataclasses.fields(gdwlib.RunConfig)
+        f"   * - ``{name}``\n     - {default or '–'}\n     - {meaning.replace('*', chr(92) + '*')}\n"
+        for name, (meaning, default) in fields_described().items()
     )
     return f"\n.. list-table::\n   :header-rows: 1\n\n   * - field\n     - default\n     - meaning\n{rows}\n"
 
@@ -240,7 +248,8 @@ def broken(site: Path) -> Iterator[str]:
 
 def main(to: Path) -> int:
     source, site = to / "source", to / "html"
-    shutil.rmtree(to, ignore_errors=True)
+    for folder in (source, site):
+        shutil.rmtree(folder, ignore_errors=True)
     source.mkdir(parents=True)
     evidence = Evidence()
     every = stage(source, evidence.records())

@@ -43,7 +43,7 @@ EQUATIONS = {
     for page, numbers in (
         ("notebooks/01_class_level_gradients", (1, 2)),
         ("notebooks/02_zero_mean_constraint", (3, 4, 5, 6)),
-        ("notebooks/03_two_stage_weights", (7, 8, 9, 11)),
+        ("notebooks/03_two_stage_weights", (7, 8, 9, 10, 11)),
     )
     for number in numbers
 }
@@ -64,12 +64,10 @@ def visit_math(self, node: nodes.math) -> None:
 def visit_math_block(self, node: nodes.math_block) -> None:
     latex = node.astext()
     tag = re.search(r"\\tag\{(\w+)\}", latex)
-    parts = re.split(r"\$\$\s*\$\$", latex)  # several in one paragraph
     anchor = f' id="equation-{tag[1]}"' if tag else ""
     number = f'<a class="number" href="#equation-{tag[1]}">({tag[1]})</a>' if tag else ""
-    for part in parts:
-        self.body.append(f'<div class="equation"{anchor}>{mathml(part.replace(tag[0], "") if tag else part, "block")}')
-        self.body.append(f"{number}</div>\n")
+    equation = mathml(latex.replace(tag[0], "") if tag else latex, "block")
+    self.body.append(f'<div class="equation"{anchor}>{equation}{number}</div>\n')
     raise nodes.SkipNode
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:  # what _HOME says, for type checkers and editors
     from gdwlib.config import ALGORITHM_VERSION as ALGORITHM_VERSION
     from gdwlib.config import RunConfig as RunConfig
-    from gdwlib.config import check_parameters as check_parameters
     from gdwlib.data import DATASETS as DATASETS
     from gdwlib.data import NOISES as NOISES
     from gdwlib.data import DataError as DataError
@@ -24,6 +23,7 @@ if TYPE_CHECKING:  # what _HOME says, for type checkers and editors
     from gdwlib.label_errors import suspects as suspects
     from gdwlib.loss_pulls import pulls as pulls
     from gdwlib.methods import METHODS as METHODS
+    from gdwlib.notebook import check_parameters as check_parameters
     from gdwlib.one_image import anatomy as anatomy
     from gdwlib.one_image import pictures as pictures
     from gdwlib.prediction import predict as predict
@@ -44,7 +44,7 @@ _HOME = {
     "zero_mean": "gdwlib.weighting",
     "RunConfig": "gdwlib.config",
     "ALGORITHM_VERSION": "gdwlib.config",
-    "check_parameters": "gdwlib.config",
+    "check_parameters": "gdwlib.notebook",
     "run": "gdwlib.training",
     "run_replicas": "gdwlib.sweep",
     "OutOfTime": "gdwlib.training",

@@ -2,8 +2,6 @@
 
 import argparse
 import dataclasses
-import inspect
-import re
 import sys
 import typing
 from collections.abc import Iterable
@@ -12,7 +10,7 @@ from pathlib import Path
 from gdwlib import commands
 from gdwlib.bench.steps import STEPS
 from gdwlib.collective import ProcessLost
-from gdwlib.config import DEVICES, PLACES, PRECISIONS, PRESETS, RunConfig, nearest
+from gdwlib.config import DEVICES, PRECISIONS, PRESETS, RunConfig, fields_described, nearest
 from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
@@ -52,7 +50,6 @@ def parser() -> Parser:
     folders.add_argument("--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)")
     folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
 
-    about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))  # the fields' comments
     named: dict[str, Iterable[str]] = {
         "dataset": DATASETS,
         "method": METHODS,
@@ -62,14 +59,14 @@ def parser() -> Parser:
     }
     named |= {"schedule": SCHEDULES, "weight_optimizer": OPTIMIZERS}
     run = add("run", parents=[folders], help="train one run, resume it, or show its record")
+    described = fields_described()
     for field in dataclasses.fields(RunConfig):
         kind = (typing.get_args(field.type) or (field.type,))[0]
         options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        meaning = ", ".join(named[field.name]) if field.name in named else about.get(field.name, "")
-        default = "the preset's" if field.default is None else field.default
-        optional = "where n" in meaning or field.name in (*PLACES, "label_set", "image_size", "fingerprint")
-        shown = "" if optional else f" (default: {default})"
-        text = f"{meaning}{shown}".strip().replace("%", "%%")
+        meaning, default = described[field.name]
+        meaning = ", ".join(named[field.name]) if field.name in named else meaning
+        shown = f" (default: {default})" if default else ""
+        text = f"{meaning}{shown}".replace("%", "%%")
         run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
 
     run.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds SEED..SEED+K-1 together "
@@ -80,9 +77,10 @@ def parser() -> Parser:
 
     sweep = add("sweep", parents=[folders], help="train what is missing of many runs")
     sweep.add_argument("campaign", nargs="?", default="tables", metavar="CAMPAIGN",
-                       help="table2, table3, table4 (notebooks 04 to 06); appendices (08, and variants); tables: 2 "
-                       "to 4 (default); paper: everything; evidence: the runs behind the committed notebooks; or "
-                       "FILE.jsonl, an object of RunConfig's fields a line")  # fmt: skip
+                       help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
+                       "and variants of GDW (default); appendices (08, and variants); paper: everything; "
+                       "evidence: the runs behind the committed notebooks; or FILE.jsonl, an object of "
+                       "RunConfig's fields a line")  # fmt: skip
     sweep.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
     sweep.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
     sweep.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",

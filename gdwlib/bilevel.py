@@ -66,7 +66,7 @@ class Forward:
         model, params, buffers, x = self._inputs
         recording = Recording()
 
-        def run(params: State):
+        def run(params: State) -> tuple:
             with recording:
                 logits, moved = apply(model, params, buffers, x)
             return logits, (moved, recording.outputs)

@@ -4,9 +4,10 @@ import dataclasses
 import difflib
 import functools
 import hashlib
+import inspect
 import json
 import math
-import types
+import re
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,6 @@ HUMAN = "human"  # the noise of labels that were given by people, not drawn
 PLACES = ("data_folder", "data_file", "labels", "trusted", "test")  # of files; what is in them is the fingerprint's
 COMPUTED = ("device", "save_memory", "capture", "workers", *PLACES)  # fields that say how or where, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
-CHECKED = "_parameters_checked"  # in a notebook's namespace, once its parameters have been found right
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -63,7 +63,7 @@ class RunConfig:
     labels: str | None = None  # folder: a CSV file of picture and label, before what the folders say
     label_column: str | None = None  # folder, table: of CSV files; where not given, label, class or target
     trusted: str | None = None  # folder, table: examples with right labels: a folder, a CSV file, or how many a class
-    test: str | None = None  # folder, table: likewise, to measure accuracy on; where not given, none is
+    test: str | None = None  # folder, table: a folder or CSV file to measure accuracy on; where not given, none is
     image_size: int | None = None  # folder, clothing1m: pixels, of the square that images are brought to
     skip_bad: bool = False  # folder, table, clothing1m: leave out what cannot be used instead of stopping
     fingerprint: str | None = None  # folder, table: of the files' contents; filled in
@@ -220,7 +220,8 @@ class RunConfig:
             taken = ("image_size",) if self.dataset == "clothing1m" else ()
         for name in (*PLACES, "label_column", "image_size"):
             if getattr(self, name) is not None and name not in taken:
-                holders = [
+                holders = ["clothing1m"] if name == "image_size" else []
+                holders += [
                     k for k, of in DATASETS.items() if isinstance(of, OwnData) and name in (of.needs, *of.others)
                 ]
                 raise ValueError(f"{name}: is for dataset {' and '.join(holders)}; leave it out with {self.dataset}")
@@ -294,33 +295,15 @@ class RunConfig:
         return torch.device(self.device)
 
 
-def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
-    """Check a notebook's parameters, right after the cell that sets them: `check_parameters(globals(), seeds=list)`.
-
-    Args:
-        namespace: the notebook's `globals()`.
-        **parameters: each valid parameter, with a tuple of its valid values or its type. None is valid for a type.
-
-    Raises:
-        ValueError: a variable that is no parameter (a misspelt `papermill -p`), with the nearest that is; or a value
-            that is not valid. (A notebook whose cells are run again holds variables of its own by then.)
-    """
-    ipython = {"In": list, "Out": dict}
-    for name, value in list(namespace.items()):
-        foreign = name.startswith("_") or callable(value) or isinstance(value, types.ModuleType)
-        set_here = not (foreign or isinstance(value, ipython.get(name, ())))
-        if set_here and name not in parameters and CHECKED not in namespace:
-            raise ValueError(f"this notebook has no parameter {name!r}{nearest(name, parameters)}")
-    for name, valid in parameters.items():
-        if name not in namespace:
-            raise ValueError(f"{name}: not set by the parameters cell")
-        value = namespace[name]
-        if isinstance(valid, tuple):
-            if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), map(str, valid))}")
-        elif value is not None and (not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)):
-            raise ValueError(f"{name}: must be of type {valid.__name__}, not {value!r}")
-    namespace[CHECKED] = True
+def fields_described() -> dict[str, tuple[str, str]]:
+    """Of each field of RunConfig its meaning, the comment beside it, and its default; "" where there is none."""
+    about = dict(re.findall(r"^    (\w+): .*  # (.+)$", inspect.getsource(RunConfig), re.M))
+    fields = {field.name: field.default for field in dataclasses.fields(RunConfig)}
+    of_presets = {name for by_dataset in PRESETS.values() for preset in by_dataset.values() for name in preset}
+    return {
+        name: (about.get(name, ""), "the preset's" * (name in of_presets) if default is None else str(default))
+        for name, default in fields.items()
+    }
 
 
 def project_folder(name: str) -> Path:

@@ -15,7 +15,7 @@ PLACES = {
     "Table 2": ("uniform label noise", "04"),
     "Table 3": ("flip label noise", "05"),
     "Table 4": ("class imbalance", "06"),
-    "Table 5": ("Clothing1M", "07 (CIFAR-10N in its place: no records)"),
+    "Table 5": ("Clothing1M", "07 (no records of Clothing1M; CIFAR-10N in its place)"),
     "Figure 1": ("why a weight a class: a cat labelled “dog”", "01"),
     "Figure 2": ("the two stages of the weights", "03"),
     "Figure 3": ("ω_t of right and of wrong labels", "00, 04"),

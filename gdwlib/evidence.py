@@ -77,8 +77,14 @@ class Again(NamedTuple):
 
     run_id: str
     equal: bool  # every epoch's losses and accuracy, bit for bit
-    before: float  # final accuracy, percent
-    after: float
+    before: RunRecord
+    after: RunRecord
+
+    @property
+    def gap(self) -> float | None:
+        """How much the final accuracy differs, in points; None without a test set."""
+        before, after = self.before.final_accuracy, self.after.final_accuracy
+        return None if before is None else after - before
 
 
 def trained_twice(before: Evidence, after: Evidence) -> list[Again]:
@@ -89,8 +95,8 @@ def trained_twice(before: Evidence, after: Evidence) -> list[Again]:
         Again(
             run_id,
             _numbers(ours[run_id]) == _numbers(theirs[run_id]),
-            final_accuracy(ours[run_id]),
-            final_accuracy(theirs[run_id]),
+            ours[run_id],
+            theirs[run_id],
         )
         for run_id in sorted(ours.keys() & theirs.keys())
     ]
@@ -115,7 +121,7 @@ def _key(config: RunConfig) -> tuple:
 
 
 def final_accuracy(record: RunRecord) -> float:
-    """The mean test accuracy of the last five epochs, percent."""
+    """The mean test accuracy of the last five epochs, percent. For `paired`, of runs that have a test set."""
     return record.result["final_accuracy"]
 
 

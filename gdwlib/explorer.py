@@ -13,8 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from gdwlib import weighting
+from gdwlib.notebook import on_a_page
 from gdwlib.plots import CLEAN, PALETTE, WRONG, drawn_from
-from gdwlib.progress import on_a_page
 
 Case = dict[str, np.ndarray]
 
@@ -39,8 +39,8 @@ def weights(
     true_p: float | None = None,
     first: float | None = None,
     class_lr: float | None = None,
-    clip: float = 0.2,
-    zero_mean: bool = True,
+    clip: float | None = None,
+    zero_mean: bool | None = None,
 ) -> Weights:
     """What Algorithm 1 makes of picture `row` of the batch, had it another label or other probabilities.
 
@@ -52,10 +52,22 @@ def weights(
         label: default the given one.
         true_p: the probability of the true class; the others keep their proportions. Default the network's.
         first: ω, one for all classes as V gives it. Default V's.
-        class_lr: η_ω of Eq. 11; default 0.1·n·C.
+        class_lr: η_ω of Eq. 11. Default the step's, as with the next two.
         clip: of Eq. 11.
         zero_mean: impose Eq. 4.
+
+    Raises:
+        ValueError: a label that is no class, a probability outside 0 to 1, or a clip that is not above 0.
     """
+    num_classes = case["probs"].shape[1]
+    clip = float(case["clip"]) if clip is None else clip
+    for name, fine, want in (
+        ("label", label is None or label in range(num_classes), f"in 0..{num_classes - 1}"),
+        ("true_p", true_p is None or 0 <= true_p <= 1, "in [0, 1]"),
+        ("clip", clip > 0, "above 0"),
+    ):
+        if not fine:
+            raise ValueError(f"{name}: must be {want}")
     probs, gradient = (torch.as_tensor(case[name], dtype=torch.float64) for name in ("probs", "class_gradient"))
     given, n = torch.as_tensor(case["given"]), len(probs)
     response = -n * gradient[row] / weighting.logit_gradient(probs.clamp(max=weighting.P_MAX), given)[row]  # (C,) J D v
@@ -64,6 +76,8 @@ def weights(
     if true_p is not None:
         others = p.clone()
         others[true] = 0
+        if others.sum() == 0:  # the network is so sure that nothing is left
+            others = 1 - torch.eye(num_classes, dtype=p.dtype)[true]
         p = others * (1 - true_p) / others.sum()
         p[true] = true_p
     p = p.clamp(max=weighting.P_MAX)[None]  # (1, C)
@@ -74,9 +88,10 @@ def weights(
     omega = torch.as_tensor(case["first_weights"][row], dtype=torch.float64)[None]  # (1, C)
     if first is not None:
         omega = torch.full_like(omega, first)
-    rate = 0.1 * gradient.numel() if class_lr is None else class_lr
+    rate = float(case["class_lr"]) if class_lr is None else class_lr
     moved = weighting.update(omega.expand_as(batch), batch, rate, clip)[row][None]  # (1, C)
-    second = weighting.zero_mean(moved, p, t) if zero_mean else moved
+    constrained = bool(case["zero_mean"]) if zero_mean is None else zero_mean
+    second = weighting.zero_mean(moved, p, t) if constrained else moved
     step = rate * batch[row] / batch.abs().sum()
     return Weights(
         p=p[0].numpy(),
@@ -158,15 +173,15 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
         "label": widgets.Dropdown(options=[(name, j) for j, name in enumerate(classes)], description="label", **wide),
         "true_p": widgets.FloatSlider(min=0.001, max=0.999, step=0.001, description="p of the true class", **live_),
         "first": widgets.FloatSlider(min=0.0, max=1.0, step=0.01, description="ω, from V", **live_),
-        "class_lr": widgets.FloatLogSlider(0.1 * case["probs"].size, min=0, max=4, description="η_ω", **live_),
-        "clip": widgets.FloatSlider(0.2, min=0.01, max=1.0, step=0.01, description="clip", **live_),
-        "zero_mean": widgets.Checkbox(True, description="zero-mean constraint (Eq. 4)", **wide),
+        "class_lr": widgets.FloatLogSlider(float(case["class_lr"]), min=0, max=4, description="η_ω", **live_),
+        "clip": widgets.FloatSlider(float(case["clip"]), min=0.01, max=1.0, step=0.01, description="clip", **live_),
+        "zero_mean": widgets.Checkbox(bool(case["zero_mean"]), description="zero-mean constraint (Eq. 4)", **wide),
     }
     place = widgets.Output()
-    busy: set[str] = set()  # while several controls are being set
+    busy = False  # while several controls are being set
 
     def draw(*_: Any) -> None:
-        if "all of it" in busy:
+        if busy:
             return
         drawn = figure(case, classes, **{name: control.value for name, control in controls.items()})
         place.clear_output(wait=True)
@@ -176,12 +191,12 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
 
     def as_it_was(*_: Any) -> None:
         """The picture's own label, probabilities and weight."""
-        row = controls["row"].value
-        busy.add("all of it")
+        nonlocal busy
+        row, busy = controls["row"].value, True
         controls["label"].value = int(case["given"][row])
         controls["true_p"].value = float(case["probs"][row, case["true"][row]])
         controls["first"].value = float(case["first_weights"][row].mean())
-        busy.clear()
+        busy = False
         draw()
 
     for name, control in controls.items():

@@ -19,22 +19,24 @@ from pandas.io.formats.style import Styler
 
 from gdwlib.config import RunConfig
 from gdwlib.data.pictures import open_picture
+from gdwlib.evidence import Evidence
 from gdwlib.label_errors import Suspect
 from gdwlib.plots import CLEAN, PALETTE, WRONG, drawn_from, gallery, provenance, style
 from gdwlib.records import RunRecord
-from gdwlib.tables import PUBLISHED, TABLES, row_name
+from gdwlib.tables import PUBLISHED, TABLES, records_of, row_name
 from gdwlib.training import load_split
 from gdwlib.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 
 VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
 
 
-def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
+def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
     """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and ours. A panel a
     level; ours with the 95% interval of the paired difference, where there are several seeds."""
     table = TABLES[frame.attrs["number"]]
     levels = list(dict.fromkeys(frame["level"]))
-    shown = frame[frame["method"] != "base"]
+    known = frame["paper over Base"].notna() | frame["over Base"].notna()
+    shown = frame[known & (frame["method"] != "base")]
     rows = list(dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True)))
     figure, grid = plt.subplots(
         1, len(levels), figsize=(9.5 if len(levels) > 1 else 7.5, 1.1 + 0.36 * len(rows)), sharey=True, squeeze=False
@@ -54,9 +56,8 @@ def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
         axes.set_xlabel("gain over Base (points)")
         if len(levels) > 1:
             axes.set_title(table.label(level), fontsize=11)
-        axes.margins(y=0.06)
     grid[0, 0].set_yticks(range(len(rows)), [row_name(*row) for row in rows])
-    grid[0, 0].invert_yaxis()
+    grid[0, 0].set_ylim(len(rows) - 0.4, -0.6)
     published = PUBLISHED[frame.attrs["published"]]
     ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
     handles = [
@@ -65,7 +66,8 @@ def gains(frame: pd.DataFrame, records: Sequence[RunRecord]) -> Figure:
         plt.Line2D([], [], marker="o", color=PALETTE[0], label=f"{ours}, GDW"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
-    return provenance(figure, records, "; bars: 95% intervals, paired by seed")
+    bars = "; bars: 95% intervals, paired by seed" if frame["seeds"].max() > 1 else ""
+    return provenance(figure, records_of(frame, evidence), bars)
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:
@@ -105,7 +107,8 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
         "a weight a class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
     }
     figure, (left, *bars) = plt.subplots(1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25))
-    left.imshow(case["image"].transpose(1, 2, 0) if len(case["image"]) == 3 else case["image"][0], cmap="gray_r")
+    image = case["images"][i]
+    left.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray_r")
     left.set_title(f"a {classes[true]},\nlabelled “{classes[given]}”", fontsize=11)
     left.axis("off")
     for axes, (title, weights) in zip(bars, columns.items(), strict=True):
@@ -144,7 +147,11 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
     _seeds_and_mean(axes, frame, "method", "percent", [PALETTE[0], PALETTE[1]])
     axes.axhline(10, color="0.35", linestyle=":", linewidth=1.3)
     _note(axes, 10, "paper: GDW below 10%")
-    axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
+    axes.set(
+        xlabel="epoch",
+        ylabel="images of the smallest class on which\nthe second smallest's weight rose (%)",
+        ylim=(-3, 103),
+    )
     return provenance(figure, records, "; thin lines: single seeds")
 
 
@@ -163,13 +170,14 @@ def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure
                 axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
             for loss, pull, wrong in part[["loss", "pull", "wrong"]].itertuples(index=False):
                 axes.annotate(
-                    f"{wrong:.0f}",
+                    f"{wrong:.0f}%",
                     (loss, pull),
                     xytext=(0, 7),
                     textcoords="offset points",
                     ha="center",
                     fontsize=8,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6},
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 0.8},
+                    zorder=5,
                 )
             axes.axhline(0, color="0.3", linewidth=0.9)
             axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
@@ -178,6 +186,7 @@ def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure
     for axes in grid[-1]:
         axes.set_xlabel("loss (nats)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
+    labels[-1] = "all; beside it, how many of the labels are wrong"
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
 
@@ -257,7 +266,7 @@ def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str 
     )
     figure.supxlabel(f"{config.run_id}: label given; how probably it is wrong → the label proposed", fontsize=8,
                      color="0.35", x=0.01, ha="left")  # fmt: skip
-    return figure
+    return drawn_from(figure, [config.run_id])
 
 
 def _thumbnail(path: Path) -> np.ndarray:

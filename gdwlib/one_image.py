@@ -5,6 +5,7 @@ import copy
 import io
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,12 @@ from gdwlib.loading import Resident
 from gdwlib.records import write_file
 from gdwlib.training import load_split, run
 
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # a damaged file of arrays
+ANATOMY = (
+    "run", "id", "images", "shown", "class_lr", "clip", "zero_mean", "given", "true", "losses", "probs",
+    "first_weights", "class_weights", "class_gradient", "mwnet_first", "mwnet_weights",
+)  # fmt: skip
+
 
 def anatomy(
     config: RunConfig, true: str, given: str, *, outputs: Path | str | None = None, data: Path | str | None = None
@@ -29,19 +36,22 @@ def anatomy(
     result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        arrays by name: `run`, its id; `image` (channels, H, W) uint8, before any averaging; `id`; `shown`: its row in
-        the arrays below; `images` (n, channels, H, W) uint8 of the batch; (n,):
+        arrays by name: `run`, its id; `id`, the image's; `shown`: its row in the arrays below; `images` (n, channels,
+        H, W) uint8 of the batch, before any averaging; `class_lr`, `clip` and `zero_mean` of the step; (n,):
         `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
         `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
 
     Raises:
-        ValueError: an unknown class name, or no such image in the run's training set.
+        ValueError: an unknown class name, no such image in the run's training set, or a method without a weighting
+            network.
     """
+    if config.method not in ("gdw", "mwnet"):
+        raise ValueError(f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}")
     outputs = Path(outputs) if outputs is not None else project_folder("outputs")
     path = outputs / "figures" / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
-    with contextlib.suppress(OSError, ValueError, EOFError, zipfile.BadZipFile):
+    with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
-            return dict(arrays)
+            return {name: arrays[name] for name in ANATOMY}
     split = load_split(config, data)
     for name in (true, given):
         if name not in split.classes:
@@ -65,10 +75,12 @@ def anatomy(
 
     arrays = {
         "run": np.array(config.run_id),
-        "image": split.train.images[rows[0]],
         "id": split.train.ids[rows[0]],
         "images": np.asarray(split.train.images[rows]),
         "shown": np.array(0),
+        "class_lr": np.array(0.1 * len(rows) * len(split.classes) if config.class_lr is None else config.class_lr),
+        "clip": np.array(config.clip),
+        "zero_mean": np.array(config.zero_mean),
         "given": split.given[rows],
         "true": split.train.labels[rows],
     }
@@ -120,7 +132,7 @@ def pictures(
     outputs = Path(outputs) if outputs is not None else project_folder("outputs")
     path = outputs / "figures" / f"pictures-{config.run_id}.npz"
     wanted = np.asarray(ids)  # (n,)
-    with contextlib.suppress(OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
+    with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             if np.array_equal(arrays["ids"], wanted):
                 return arrays["images"]

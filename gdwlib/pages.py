@@ -13,8 +13,9 @@ from gdwlib import figures, plots
 from gdwlib.config import RunConfig
 from gdwlib.evidence import Evidence, final_accuracy
 from gdwlib.records import write_file
-from gdwlib.tables import headed, readable, table_configs
+from gdwlib.tables import headed, readable
 
+NAMED = ("dataset", "method", "recipe", "noise", "noise_ratio", "label_set", "imbalance", "preset")  # in a run's name
 STYLE = (
     "body{font:15px sans-serif;margin:2em;max-width:75em}h1{font-size:1.2em}table{border-collapse:collapse}"
     "td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap;font-weight:normal}"
@@ -29,22 +30,26 @@ def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[
     name = f"table{frame.attrs['number']}-{dataset}-{preset}"
     head, note = headed(frame)
     page = save(readable(frame), head, outputs / "tables" / f"{name}.html", note)
-    configs = table_configs(frame.attrs["number"], dataset, preset, seeds=[0])
-    records = [record for config in configs for record in evidence.runs(config).values()]
     picture = outputs / "figures" / f"{name}.png"
     drawn = io.BytesIO()
-    figures.gains(frame, records).savefig(drawn, format="png")
+    figures.gains(frame, evidence).savefig(drawn, format="png")
     write_file(picture, drawn.getvalue())
     return page, picture
 
 
 def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
-    """A row a setting, from the records there are: final accuracy (percent) of its seeds, and the run's seconds."""
+    """A row a setting, from the records there are: final accuracy (percent) of the list's seeds, and a run's seconds.
+    Under `fields` those in which settings of one name differ."""
+    seeds: dict[RunConfig, set[int]] = {}
+    for config in runs:
+        seeds.setdefault(replace(config, seed=0), set()).add(config.seed)
+    names = [name for name in vars(next(iter(seeds))) if len({str(getattr(config, name)) for config in seeds}) > 1]
+    names = [name for name in names if name not in NAMED]
     rows = {}
-    for config in dict.fromkeys(replace(config, seed=0) for config in runs):
-        found = evidence.runs(config)
+    for config in seeds:
+        found = {seed: record for seed, record in evidence.runs(config).items() if seed in seeds[config]}
         finals = pd.Series([final_accuracy(record) for record in found.values()], dtype=float)
-        rows[config.run_id.rsplit("-s0-", 1)[0], config.run_id[-10:]] = {
+        rows[config.run_id.rsplit("-s0-", 1)[0], ", ".join(f"{name}={getattr(config, name)}" for name in names)] = {
             "seeds": len(finals),
             "mean (%)": finals.mean(),
             "std": finals.std(),

@@ -40,9 +40,10 @@ TAIL = {"μ = 0.1": MU1, "μ = 0.01": MU01}
 NOISE_RIVALS = tuple(m for m in TABLES[2].methods if m not in ("gdw", "meta_only"))
 TAIL_RIVALS = tuple(m for m in TABLES[4].methods if m not in ("gdw", "meta_only"))
 CIFARS = tuple(PUBLISHED)
+Findings = Callable[[Scope], list[Finding]]
 
 
-def _over(ours: str, rivals: tuple[str, ...], levels: dict[str, dict], claimed: tuple[float, float] = MORE):
+def _over(ours: str, rivals: tuple[str, ...], levels: dict[str, dict], claimed: tuple[float, float] = MORE) -> Findings:
     return lambda scope: [
         Finding(f"{NAMES[ours]} − {NAMES[rival]}, {name}", scope.gap(ours, rival, level), claimed)
         for name, level in levels.items()
@@ -50,24 +51,24 @@ def _over(ours: str, rivals: tuple[str, ...], levels: dict[str, dict], claimed: 
     ]
 
 
-def _printed(table: int, dataset: str, level: float, rival: str, setting: dict):
+def _printed(table: int, dataset: str, level: float, rival: str, setting: dict) -> Findings:
     """GDW over a rival, by as much as the table prints."""
     claimed = printed_gap(table, dataset, level, "gdw", rival)
     return lambda scope: [Finding(f"GDW − {NAMES[rival]}", scope.gap("gdw", rival, setting), claimed)]
 
 
-def _relative(dataset: str, least: float):
+def _relative(dataset: str, least: float) -> Findings:
     gain = exactly(printed_relative_gain(2, dataset, 0.6))
     return lambda scope: [Finding("GDW over the second best as printed in Table 2, % of it", gain, (least, np.inf))]
 
 
 def _share(
     quantity: str, method: str, level: dict, value: Callable[[RunRecord], float | None], low: float, high: float
-):
+) -> Findings:
     return lambda scope: [Finding(quantity, scope.mean(method, level, value), (low, high))]
 
 
-def _nontarget(claimed: tuple[float, float]):
+def _nontarget(claimed: tuple[float, float]) -> Findings:
     return lambda scope: [
         Finding(f"{kind}, % increased", scope.mean("gdw", U4, increased(f"{kind}_nontarget")), claimed)
         for kind in ("clean", "mislabelled")
@@ -245,11 +246,11 @@ def differences(
 
 
 def _lowest(findings: list[Finding]) -> list[Finding]:
-    """Of more than six comparisons the one that has records and speaks most against the claim."""
+    """Of more than six comparisons the one that has records and whose interval reaches furthest against the claim."""
     known = [finding for finding in findings if finding.found is not None]
     if len(findings) <= 6 or not known:
         return findings[:6]
-    return [min(known, key=lambda finding: finding.found.mean if finding.claimed != LESS else -finding.found.mean)]
+    return [min(known, key=lambda finding: finding.found.low if finding.claimed != LESS else -finding.found.high)]
 
 
 def _found(findings: list[Finding]) -> str:

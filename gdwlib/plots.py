@@ -1,8 +1,11 @@
-"""Every figure, in one look. Each function draws on axes of its own, returns the figure, and says where its numbers
-come from. Percentages are percent, losses nats."""
+"""The look of all figures, and those of runs and of speed; figures.py has those of tables, claims and single images.
+Each function draws on axes of its own, returns the figure, and says where its numbers come from. Percentages are
+percent, losses nats."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -47,8 +50,16 @@ def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") ->
 
 def drawn_from(figure: Figure, sources: Iterable[str]) -> Figure:
     """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files it is saved to."""
-    keywords = {"Keywords": " ".join(sources)}
-    figure.canvas.print_figure = partial(figure.canvas.print_figure, metadata=keywords)  # type: ignore[method-assign]
+    keywords, plain = {"Keywords": " ".join(sources)}, figure.canvas.print_figure
+
+    def print_figure(filename: Any, *args: Any, format: str | None = None, **how: Any) -> Any:
+        suffix = Path(filename).suffix.removeprefix(".") if isinstance(filename, str | PathLike) else ""
+        kind = format or suffix or plt.rcParams["savefig.format"]
+        if kind.lower() in ("png", "pdf", "svg"):  # others have no such field
+            how["metadata"] = keywords | (how.get("metadata") or {})
+        return plain(filename, *args, **how | {"format": format})
+
+    figure.canvas.print_figure = print_figure  # type: ignore[method-assign]
     return figure
 
 
@@ -207,8 +218,8 @@ def step_costs(rows: Sequence[dict]) -> Figure:
     left.plot([row["operations_ratio"] for row in rows], names, "D", color="black", markersize=4, label="operations")
     right.barh(names, [row["peak_mib_ratio"] for row in rows], color=colours)
     left.invert_yaxis()
-    left.set_xlabel("time of a plain SGD step (×)")
-    right.set_xlabel("peak memory of a plain SGD step (×)")
+    left.set_xlabel("time, in plain SGD steps (thin lines: quartiles)")
+    right.set_xlabel("peak memory, in plain SGD steps")
     left.legend(loc="lower right", fontsize=9)
     for axes in (left, right):
         axes.axvline(1, color="0.3", linewidth=0.8)
@@ -256,6 +267,6 @@ def cost_growth(rows: Sequence[dict]) -> Figure:
         axes.set(xlabel=label, xscale="log")
         axes.set_xticks(xs, [str(x) for x in xs])
         axes.minorticks_off()
-    grid[0].set(ylabel="a plain SGD step (×)", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows)))
+    grid[0].set(ylabel="time, in plain SGD steps", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows)))
     grid[0].legend(fontsize=9, loc="lower left")
     return figure

@@ -2,7 +2,6 @@
 a notebook that nobody watches, a line now and then."""
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from collections.abc import Iterator
 from tqdm import tqdm
 
 from gdwlib.config import RunConfig
+from gdwlib.notebook import on_a_page
 
 LINE_EVERY = 10.0  # seconds, at least, between two lines
-PAGES = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")  # set for kernels behind a page
 
 
 def duration(seconds: float) -> str:
@@ -21,11 +20,6 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def on_a_page() -> bool:
-    """In the kernel of a notebook that somebody has before them in JupyterLab, VS Code or Colab."""
-    return "ipykernel" in sys.modules and any(name in os.environ for name in PAGES)
 
 
 class Progress:

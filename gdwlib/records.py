@@ -33,6 +33,8 @@ from torch import nn
 from gdwlib.config import COMPUTED, RunConfig, project_folder
 from gdwlib.models import MODELS, WeightNet
 
+ELSEWHERE = "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
+
 
 class RecordError(RuntimeError):
     """A run's files cannot be written, or another process is writing them; the message says what to do."""
@@ -115,7 +117,7 @@ class RunFolder:
         owner = self.path / "owner.json"
         lock = filelock.FileLock(self.path / "lock")
         patience = 0
-        with _writing(self.path):
+        with _writing(self.path, ELSEWHERE):
             while not lock.is_locked:
                 self.path.mkdir(parents=True, exist_ok=True)
                 try:
@@ -166,7 +168,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
-        with _writing(self.path):
+        with _writing(self.path, ELSEWHERE):
             for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -219,7 +221,7 @@ class RunFolder:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
 
     def write(self, name: str, content: bytes) -> None:
-        write_file(self.path / name, content)
+        write_file(self.path / name, content, ELSEWHERE)
 
 
 def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord:
@@ -230,13 +232,14 @@ def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord
     if path is None:
         raise RecordError(f"{run}: no such run, neither as a folder nor in {outputs / 'runs'}")
     path = path.resolve()
-    written = _read_json(path / "config.json")
-    if written is None:
+    if not (path / "config.json").exists():
         raise RecordError(f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs")
     try:
-        config = RunConfig(**written["config"])
+        config = RunConfig(**(_read_json(path / "config.json") or {})["config"])
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordError(f"{path}: not a run's folder, its config.json is missing or misread ({error})") from error
+        raise RecordError(
+            f"{path / 'config.json'}: damaged, or of another version ({type(error).__name__}: {error}); train it again"
+        ) from error
     if config.run_id != path.name:
         raise RecordError(f"{path}: its config.json is that of {config.run_id}; name the folder so, or train it again")
     record, wrong = RunFolder(path.parents[1], config).load()
@@ -280,10 +283,10 @@ def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
     }
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Put a whole file in place, or leave what was there. RecordError where it cannot be."""
+def write_file(path: Path, content: bytes, advice: str = "make room or rights there, or name another place") -> None:
+    """Put a whole file in place, or leave what was there. RecordError with an advice where it cannot be."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")  # two processes may write the same
-    with _writing(path):
+    with _writing(path, advice):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with open(beside, "wb") as file:
@@ -298,14 +301,11 @@ def write_file(path: Path, content: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
+def _writing(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RecordError(
-            f"{path}: cannot be written ({error.strerror or error}); make room or rights there, or choose another "
-            "folder with --outputs; finished epochs are kept"
-        ) from error
+        raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {advice}") from error
 
 
 def _saved(state: dict) -> bytes:

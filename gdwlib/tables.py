@@ -10,28 +10,15 @@ import pandas as pd
 
 from gdwlib.campaign import IMBALANCE_ONLY, NOISE_ONLY
 from gdwlib.config import RunConfig, nearest
+from gdwlib.data import DATASETS, OwnData
 from gdwlib.evidence import Evidence, Interval, final_accuracy, paired
-from gdwlib.methods import METHODS
+from gdwlib.methods import METHODS, NAMES
 from gdwlib.recipes import PRESETS, WITH_AUTHORS_RECIPE
+from gdwlib.records import RunRecord
 
-# the library's methods under the names of the paper's tables, in the order there
-METHOD_OF = {
-    "Base Model": "base",
-    "Fine-tuning": "finetune",
-    "Co-teaching": "coteaching",
-    "GLC": "glc",
-    "Focal": "focal",
-    "Balanced": "class_balanced",
-    "L2RW": "l2rw",
-    "INSW": "insw",
-    "MWNet": "mwnet",
-    "Soft-label": "soft_label",
-    "Gen-label": "gen_label",
-    "GDW": "gdw",
-}
+METHOD_OF = {name: method for method, name in NAMES.items()} | {"Base Model": "base"}  # by the name in the paper
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
-NAMES = {method: name for name, method in METHOD_OF.items()} | {"base": "Base", "meta_only": "meta set only"}
 
 
 def own_methods() -> list[str]:
@@ -70,6 +57,13 @@ TABLES = {
     4: Table(4, "Test accuracy on long-tailed data", (1.0, 0.1, 0.01), (*_IMBALANCE, "meta_only"),
              tuple(name for name in _IMBALANCE if name in WITH_AUTHORS_RECIPE), NOISE_ONLY),
 }  # fmt: skip
+
+
+def can_have(dataset: str) -> bool:
+    """Whether a data set's noise and imbalance are drawn, as the tables want it: not labels by people, not files of the
+    user's own."""
+    source = DATASETS[dataset]
+    return not isinstance(source, OwnData) and not source.label_sets
 
 
 @cache
@@ -144,12 +138,14 @@ def compare(
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
     `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
-    the paper's, for its own data sets; `best epoch`, for information; `over MWNet`, `over Base`: paired intervals
-    (`Interval` or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN
-    where one of them is not clear of chance (ours by its 95% interval, the paper's by two standard errors), else "".
+    the paper's, at its size (its own data sets, preset `paper`); `best epoch`, for information; `over MWNet`, `over
+    Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the
+    paper's and ours, OPEN where one of them is not clear of chance (ours by its 95% interval, the paper's by two
+    standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
+    at_its_size = published == dataset and preset == "paper"
     rows = {}
     for level, config in _cells(table, evidence, dataset, preset, methods, table.levels if levels is None else levels):
         own = config.recipe == "paper"  # the paper's row, not the authors'
@@ -166,7 +162,7 @@ def compare(
             "ours": finals.mean() if len(finals) else np.nan,
             "std": finals.std(ddof=1) if len(finals) > 1 else np.nan,
             "seeds": len(finals),
-            "difference": finals.mean() - paper[0] if paper and len(finals) and published == dataset else np.nan,
+            "difference": finals.mean() - paper[0] if paper and len(finals) and at_its_size else np.nan,
             "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()]) if runs else np.nan,
             "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
             "over Base": gain,
@@ -193,6 +189,14 @@ def _cells(
             config = RunConfig(dataset=dataset, preset=preset, method=method, **table.setting(level))
             if evidence.runs(config):
                 yield level, config
+
+
+def records_of(frame: pd.DataFrame, evidence: Evidence) -> list[RunRecord]:
+    """The records behind `compare`'s frame."""
+    table, common = TABLES[frame.attrs["number"]], {name: frame.attrs[name] for name in ("dataset", "preset")}
+    cells = frame[["level", "method", "recipe"]].itertuples(index=False)
+    configs = [RunConfig(method=m, recipe=recipe, **common, **table.setting(level)) for level, m, recipe in cells]
+    return [record for config in configs for record in evidence.runs(config).values()]
 
 
 def _agreement(ours: Interval, printed: tuple[float, float]) -> str:
@@ -233,7 +237,8 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "sign of gain": frame["sign of gain"].replace("", "–"),
         }
     )
-    return (shown if here else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))
+    at_its_size = here and frame.attrs["preset"] == "paper"
+    return (shown if at_its_size else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))
 
 
 def row_name(method: str, recipe: str = "paper") -> str:
@@ -247,6 +252,15 @@ def largest(table: Table, evidence: Evidence, dataset: str, preset: str | None =
     return next((frame for frame in frames if frame["seeds"].any()), frames[0])
 
 
+def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:
+    """`readable` rows of the records there are of the `paper` preset on both CIFARs; where there are none, a sentence
+    that says how to make them."""
+    frames = {name: compare(number, evidence, name, "paper") for name in PUBLISHED}
+    there = {name: readable(frame[frame["seeds"] > 0]) for name, frame in frames.items() if frame["seeds"].any()}
+    command = f"python -m gdwlib sweep table{number} --preset paper"
+    return pd.concat(there, names=["data set"]) if there else f"no records of the preset paper yet; {command}"
+
+
 def as_text(frame: pd.DataFrame) -> str:
     """`compare`'s whole table for a terminal or a pipe: nothing is cut."""
     return "{}\n{}\n\n{}\n".format(*headed(frame), readable(frame).to_string())
@@ -256,7 +270,8 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
     """What stands above a table: its title, and how it is to be read."""
     table, dataset, there = TABLES[frame.attrs["number"]], frame.attrs["dataset"], frame["seeds"].any()
     head = f"Table {table.number}. {table.title} (%): {dataset}"
-    note = "ours: mean ± std over seeds of the mean of the last five epochs; “over …” is paired by seed, in points"
+    note = "ours: mean ± std over seeds of the mean of the last five epochs (all, where there are fewer)"
+    note += "; “over …” is paired by seed, in points"
     note += "; “sign of gain”: the paper's gain over Base and ours; open: one of them is not clear of chance"
     if not there:
         flags = {2: "--noise uniform --noise-ratio 0.6", 3: "--noise flip --noise-ratio 0.4", 4: "--imbalance 0.01"}
@@ -268,4 +283,6 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
         note += "; preset smoke: these numbers mean nothing"
     else:
         head += f", preset {frame.attrs['preset']}"
+        if frame.attrs["preset"] != "paper":
+            note += "; ours are shorter trainings on fewer images than the paper's: compare signs, not sizes"
     return head, note

@@ -16,6 +16,7 @@ claim's text says "our reading".
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,10 +60,12 @@ class Scope:
     dataset: str
     preset: str
 
-    def runs(self, method: str, **fields) -> Runs:
+    def runs(self, method: str, **fields: Any) -> Runs:
         return self.evidence.runs(RunConfig(dataset=self.dataset, preset=self.preset, method=method, **fields))
 
-    def gap(self, ours: str, theirs: str, level: dict, ours_with: dict | None = None, theirs_with: dict | None = None):
+    def gap(
+        self, ours: str, theirs: str, level: dict, ours_with: dict | None = None, theirs_with: dict | None = None
+    ) -> Interval | None:
         """How much better `ours` is than `theirs`, in points, paired by seed."""
         return paired(self.runs(ours, **level, **(ours_with or {})), self.runs(theirs, **level, **(theirs_with or {})))
 

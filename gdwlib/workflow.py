@@ -52,7 +52,7 @@ class Sweep:
     say: Callable[[str], None]
     settings: dict = field(default_factory=dict)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if importlib.util.find_spec("snakemake") is None:
             raise ValueError("--cores, --profile: need Snakemake; pip install 'gdwlib[sweep]', or leave them off")
         if not SNAKEFILE.is_file():
@@ -99,7 +99,7 @@ class Sweep:
         self._draw(partly=bool(left))
         return count
 
-    def _settings(self, **more) -> list[str]:
+    def _settings(self, **more: str | int) -> list[str]:
         settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings | more
         return ["--directory", str(self.outputs), "--config", *(f"{k}={v}" for k, v in settings.items() if v != "")]
 

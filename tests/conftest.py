@@ -23,6 +23,16 @@ def float64():
 
 
 @pytest.fixture(scope="session")
-def smoke_outputs(tmp_path_factory):
-    """One folder of records for all notebooks, in reading order, as a reader would have it."""
-    return str(tmp_path_factory.mktemp("outputs"))
+def smoke_parameters(tmp_path_factory):
+    """→ a notebook's parameters at `smoke`, with one folder of records for all, as a reader would have it."""
+    outputs = str(tmp_path_factory.mktemp("outputs"))
+
+    def parameters(path):
+        given = {"preset": "smoke", "outputs": outputs}
+        if "seeds = [0, 1, 2]" in path.read_text():
+            given["seeds"] = [0, 1]
+        if 'dataset = \\"cifar10n\\"' in path.read_text():
+            given["dataset"] = "fashion"  # which needs no download
+        return given
+
+    return parameters

@@ -78,7 +78,7 @@ def test_a_replayed_step_is_the_step(name, float64, monkeypatch, as_on_an_accele
             torch.testing.assert_close(ours.target_weights, theirs.target_weights, rtol=1e-10, atol=1e-12)
     if name in ("gdw", "mwnet"):
         replayed.gdw.steps = eager.gdw.steps  # counted in Python, used only where meta_every is not 1
-    assert_same(replayed, eager)
+    assert_same(replayed, eager)  # where not: is all state changed in place, as `Method` asks?
     short = batch(9)._replace(**{part: getattr(batch(9), part)[:5] for part in ("x", "y", "index")})
     torch.testing.assert_close(step(short).train_loss, eager.step(short).train_loss)
 

@@ -5,7 +5,7 @@ import pytest
 
 import gdwlib
 from gdwlib import explorer
-from gdwlib.progress import PAGES
+from gdwlib.notebook import PAGES
 
 CONFIG = gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4)
 CLASSES = gdwlib.DATASETS["cifar10"].classes
@@ -16,7 +16,11 @@ def case():
     return gdwlib.anatomy(CONFIG, "cat", "dog")  # committed
 
 
-def test_untouched_it_is_the_real_step(case):
+@pytest.mark.parametrize("changes", [None, {"clip": 0.05}, {"zero_mean": False}, {"class_lr": 5.0}])
+def test_untouched_it_is_the_real_step(case, changes, tmp_path):
+    if changes is not None:
+        config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", **changes)
+        case = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
     for row in range(len(case["given"])):
         found = explorer.weights(case, row)
         assert np.allclose(found.second, case["class_weights"][row], atol=1e-6)
@@ -49,6 +53,15 @@ def test_another_label_turns_the_two_flows_it_touches(case):
     turned = np.sign(as_dog.before) != np.sign(as_cat.before)
     moved = np.sign(as_dog.second - as_dog.first) != np.sign(as_cat.second - as_cat.first)
     assert set(np.flatnonzero(turned)) == {3, 5} == set(np.flatnonzero(moved))
+
+
+def test_a_network_that_is_all_sure_and_values_that_cannot_be(case):
+    sure = case | {"probs": np.eye(10, dtype=np.float32)[case["true"]]}
+    for changes in ({}, {"true_p": 0.5}, {"true_p": 1.0}):
+        assert all(np.isfinite(part).all() for part in explorer.weights(sure, 0, **changes))
+    for name, value in (("label", 12), ("label", "cat"), ("true_p", 2.0), ("clip", -1.0)):
+        with pytest.raises(ValueError, match=f"{name}: must be"):
+            explorer.weights(case, 0, **{name: value})
 
 
 def test_where_widgets_cannot_run_it_is_a_figure(case, monkeypatch):

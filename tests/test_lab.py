@@ -42,15 +42,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, smoke_outputs):
+def folder(tmp_path_factory, smoke_parameters):
     """The notebooks as a reader would set them: parameters at `smoke`."""
     folder = tmp_path_factory.mktemp("lab")
     for path in NOTEBOOKS:
-        given = {"preset": "smoke", "outputs": smoke_outputs}
-        if "seeds = [0, 1, 2]" in path.read_text():
-            given["seeds"] = [0, 1]
-        if 'dataset = \\"cifar10n\\"' in path.read_text():
-            given["dataset"] = "fashion"  # which needs no download
+        given = smoke_parameters(path)
+        if "live_seed = None" in path.read_text():
+            given["live_seed"] = 7  # of which there are no records, whatever ran before
         notebook = parameterize_notebook(load_notebook_node(str(path)), given)
         for cell in notebook.cells:
             if cell.cell_type == "code":

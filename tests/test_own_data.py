@@ -291,6 +291,13 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     with Image.open(run / "suspects.png") as sheet:
         assert min(sheet.size) > 200
     assert gdwlib.suspects(gdwlib.open_record(run))[0].id == rows[0]["id"]
+    assert main(["suspects", str(run)]) == 0  # the same again
+    corrected = (run / "suspects.csv").read_text().replace(rows[0]["label"], "mended", 1)
+    (run / "suspects.csv").write_text(corrected)
+    capsys.readouterr()
+    assert main(["suspects", str(run)]) == 1  # does not undo the work of a hand
+    assert "suspects.csv: is there and says something else" in capsys.readouterr().err
+    assert (run / "suspects.csv").read_text() == corrected
 
     new = tmp_path / "new"
     for name, colour in COLOURS.items():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import gdwlib
-from gdwlib import contents, paper, tables
+from gdwlib import contents, pages, paper, plots, tables
 from gdwlib.__main__ import main
 from gdwlib.campaign import COLUMNS
 from gdwlib.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
@@ -72,7 +72,7 @@ def test_a_tables_runs_are_its_cells(number):
     table = tables.TABLES[number]
     authors = len(table.recipes) * (len(table.levels) - 1)
     assert len(configs) == 5 * (len(table.levels) * len(table.methods) + authors)
-    assert {*table.methods} | {*table.others} == set(gdwlib.METHODS)
+    assert {*table.methods} | {*table.others} == set(tables.NAMES)
     assert all(any(setting.items() <= {"imbalance": 1.0, **column}.items() for column in COLUMNS)
                for setting in map(table.setting, table.levels))  # fmt: skip
     few = tables.table_configs(number, "fashion", "small", methods=["gdw"], levels=[table.levels[2]], seeds=[4])
@@ -305,6 +305,35 @@ def test_compare_is_what_the_records_say():
     row = text.loc[("60%", "GDW")]
     assert (row["paper"], row["ours"], row["difference"]) == ("84.11 ± 0.21", "82.10 ± 0.10", "-2.01")
     assert row["over MWNet, 95%"].startswith("+2.10 [+1.85, +2.35], p < 0.001")
+    small = leads(2, rivals=("mwnet", "base"), dataset="cifar10", preset="small", **NOISES[1])
+    frame = tables.compare(2, Invented(small), "cifar10", "small", levels=[0.6])  # not at the paper's size
+    assert frame["ours"].notna().any() and "difference" not in tables.readable(frame)
+    assert "shorter trainings on fewer images" in tables.headed(frame)[1]
+
+
+def test_a_lists_table_names_what_differs_and_counts_its_own_seeds():
+    runs = [gdwlib.RunConfig(seed=seed, clip=clip) for clip in (0.1, 0.2) for seed in (0, 1)]
+    records = [invented(70 + 10 * c.clip + c.seed, clip=c.clip, seed=c.seed) for c in runs]
+    frame = pages.of_list([runs[0], *runs[2:]], Invented(records))
+    assert [*frame.index.get_level_values("fields")] == ["clip=0.1", "clip=0.2"]
+    assert [*frame["seeds"]] == [1, 2] and frame["mean (%)"].tolist() == [71, 72.5]
+
+
+def test_a_data_set_without_drawn_noise_has_no_table(capsys):
+    assert main(["table", "2", "--dataset", "cifar10n"]) == 1 and main(["table", "4", "--dataset", "folder"]) == 1
+    assert "no noise is drawn there" in capsys.readouterr().err
+    assert main(["table", "2"]) == 0
+    assert "cifar10n" not in capsys.readouterr().out.splitlines()[-1]  # other data sets with records, to ask for
+
+
+@pytest.mark.parametrize("kind", ["png", "pdf", "svg", "jpg"])
+def test_a_figure_is_saved_in_any_format(tmp_path, kind):
+    import matplotlib.pyplot as plt
+
+    figure = plots.drawn_from(plt.figure(), ["some-run"])
+    figure.savefig(tmp_path / f"f.{kind}", metadata={"Title": "t"} if kind != "jpg" else None)
+    plt.close(figure)
+    assert (b"some-run" in (tmp_path / f"f.{kind}").read_bytes()) == (kind != "jpg")
 
 
 def test_gains_agree_in_sign_or_not_or_nobody_knows():
@@ -448,7 +477,7 @@ def test_the_readme_prints_what_the_records_say():
 
 
 def test_the_readme_prints_what_the_detectors_found():
-    """Precision of four rankings in four settings, the best in bold."""
+    """Precision of four rankings in four settings; in bold the best, and what three seeds do not tell from it."""
     root = Path(__file__).parents[1]
     text = (root / "README.md").read_text()
     block = text[text.index("Finding wrong labels") :].split("\n## ")[0]
@@ -462,10 +491,12 @@ def test_the_readme_prints_what_the_detectors_found():
         of = {}
         for row in rows:
             if row["setting"] == setting:
-                of.setdefault(row["detector"], []).append(row)
-        means = {name: 100 * np.mean([row["precision"] for row in found]) for name, found in of.items()}
+                of.setdefault(row["detector"], {})[row["seed"]] = 100 * row["precision"]
+                wrong = 100 * row["wrong"]
+        means = {name: np.mean([*found.values()]) for name, found in of.items()}
         best = max(means, key=means.get)
-        wrong = 100 * np.mean([row["wrong"] for row in of[best]])
-        cells = [f"**{means[name]:.1f}%**" if name == best else f"{means[name]:.1f}%" for name in means]
+        behind = {name: mean_interval([of[best][s] - of[name][s] for s in of[best]]) for name in of if name != best}
+        bold = {best} | {name for name, gap in behind.items() if gap.low <= 0}
+        cells = [f"**{means[name]:.1f}%**" if name in bold else f"{means[name]:.1f}%" for name in means]
         assert line == f"| {printed} | {wrong:.0f}% | {' | '.join(cells)} |"
         assert list(means) == ["suspects", "suspects of Base", "loss", "cleanlab"]

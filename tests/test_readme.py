@@ -19,7 +19,13 @@ BLOCKS = {
     what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
     for what in ("GDW(", "add_table(", "METHODS[", "DATASETS[", "NOISES[")
 }
-COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+FILES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md", "profiles/README.md"]
+COMMANDS = [
+    line
+    for file in FILES
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / file).read_text(), re.S)
+    for line in block.splitlines()
+]
 
 
 @pytest.fixture
@@ -73,7 +79,7 @@ def test_a_method_of_ones_own(small_is_smoke):
     (gradient,) = torch.autograd.grad(method.losses(logits, batch).sum(), logits)
     assert torch.allclose(gradient, method.logit_gradient(logits, batch))
     record = names["record"]
-    assert record.config["method"] == "gce" and record.final_accuracy > 5
+    assert record.config["method"] == "gce" and np.isfinite(record.final_accuracy)
     evidence = gdwlib.evidence.Evidence(record.path.parents[1])
     frame = gdwlib.tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
     assert frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy) and frame.loc["gdw", "seeds"] == 0
@@ -88,7 +94,7 @@ def test_a_data_set_of_ones_own(small_is_smoke):
     assert pixels.mean() == pytest.approx(split.mean[0], abs=0.01) and pixels.std() == pytest.approx(
         split.std[0], abs=0.01
     )
-    assert len(split.test.labels) == 360 and names["record"].final_accuracy > 5
+    assert len(split.test.labels) == 360 and names["record"].final_accuracy > 15
 
 
 def test_a_noise_of_ones_own(small_is_smoke):
@@ -100,7 +106,8 @@ def test_a_noise_of_ones_own(small_is_smoke):
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if "-m gdwlib" in line])
-def test_its_commands_are_understood(command):
+def test_its_commands_are_understood(command, monkeypatch):
+    monkeypatch.setitem(gdwlib.METHODS, "gce", gdwlib.METHODS["base"])
     words = shlex.split(command.split("-m gdwlib", 1)[1], comments=True)
     ours = words[: words.index("--")] if "--" in words else words
     assert parser().parse_args(ours).command == ours[0]
@@ -119,9 +126,7 @@ def test_its_other_commands_exist():
         assert given and all(any(line.startswith(f"{name} = ") for line in parameters) for name in given)
 
 
-@pytest.mark.parametrize(
-    "file", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md"]
-)
+@pytest.mark.parametrize("file", FILES)
 def test_links_lead_somewhere(file):
     for link in re.findall(r"\]\(([^)]+)\)", (ROOT / file).read_text()):
         if not link.startswith("http"):

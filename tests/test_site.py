@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import gdwlib
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,8 +36,11 @@ def test_the_site(build, tmp_path, capfd):
     assert (site / "searchindex.js").is_file() and "data-theme" in "".join(pages.values())
     # equations: set by number, and linked from the text and the reference
     numbers = set(re.findall(r'id="equation-(\d+)"', "".join(pages.values())))
-    assert numbers == {"1", "2", "3", "4", "5", "6", "7", "8", "9", "11"}
+    assert numbers == {"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11"}
     assert "02_zero_mean_constraint.html#equation-4" in pages["api.html"]
+    described = set(re.findall(r'id="(?:module-)?gdwlib\.(?:[\w.]+\.)?(\w+)"', pages["api.html"]))
+    assert set(gdwlib.__all__) - {"data", "methods"} <= described  # which have sections
+    assert "From a run that the notebook trains itself" in pages["notebooks/10_your_own_data.html"]
     assert "<math" in pages["notebooks/02_zero_mean_constraint.html"]
     # figures: the runs of committed records, with seeds and revisions
     every = json.loads((tmp_path / "source" / "provenance.json").read_text())

@@ -124,6 +124,9 @@ def test_numbers_are_read_as_people_write_them():
     written = ["$1,234.5", "12 %", "−3", "1e3", "True", "1_000", "inf", "abc", " 4 ", 5, np.float32(2.5), True]
     read = [number(cell) for cell in written]
     assert read[:4] == [1234.5, 12, -3, 1000] and read[8:] == [4, 5, 2.5, 1] and np.isnan(read[4:8]).all()
+    assert [number(cell) for cell in ("-$12", "$-12", "− € 12", "12 €", "+3%")] == [-12, -12, -12, 12, 3]
+    prices = ["€1.234,50", "€999,00", "− 12.000,00 €", "€80,10"]
+    assert decimal_comma(prices) and [number(cell, True) for cell in prices] == [1234.5, 999, -12000, 80.1]
     assert number("1.234,5", comma=True) == 1234.5 and number("0,25", comma=True) == 0.25
     assert decimal_comma(["1,5", "2"]) and decimal_comma(["0,123"]) and not decimal_comma(["1,234", "12,345", "7"])
 
@@ -242,8 +245,19 @@ def test_a_data_frame_of_every_kind_of_column():
         DATASETS.pop("mine", None)
 
 
+def test_names_are_kept_apart(tmp_path):
+    """Columns of one name beside one that is called as the first would be renamed; a class that looks like a gap."""
+    rows = [[k, k + 1, k + 2, k % 3, ("NAT", "VPN")[k % 2]] for k in range(40)]
+    path = write(tmp_path / "t.csv", ["a", "a", "a (1)", "x", "label"], rows)
+    split = gdwlib.load_split(gdwlib.RunConfig(dataset="table", data_file=str(path), trusted="5", preset="smoke"))
+    assert split.classes == ("NAT", "VPN")
+    assert [column["name"] for column in split.columns] == ["a (2)", "a (3)", "a (1)", "x"]
+
+
 def test_arrays_that_do_not_fit_are_refused():
     x, y = numbers(20)
+    with pytest.raises(DataError, match="two columns are called 'a'"):
+        gdwlib.add_table("other", pd.DataFrame(x[:, :2], columns=["a", "a"]), y, trusted=2)
     with pytest.raises(ValueError, match="'fashion' is built in"):
         gdwlib.add_table("fashion", x, y, trusted=2)
     for features, labels, message in (

@@ -4,6 +4,7 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,7 +31,7 @@ def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable
     indices = list(epoch_indices(len(resident.train), len(resident.meta), config.batch_size, 0, 0, device))
     generator = torch_rng(0, "augmentation", 0)
 
-    def part(name: str, work: Callable):
+    def part(name: str, work: Callable) -> Any:
         result = []
         taken.setdefault(name, []).append(timed(setting, lambda: result.append(work())))
         return result[0]

@@ -20,7 +20,10 @@ def suspects(args: argparse.Namespace) -> None:
     record = open_record(args.run, args.outputs or project_folder("outputs"))
     found = ranked(record, args.data)
     to = args.to or record.path / "suspects.csv"
-    write_file(to, as_csv(found[0]._fields, found))
+    table = as_csv(found[0]._fields, found)
+    if to.exists() and to.read_bytes() != table:
+        raise ValueError(f"{to}: is there and says something else (corrected by hand?); name another file with --to")
+    write_file(to, table)
     width = max(len(row.id) for row in found[:SHOWN])
     for row in found[:SHOWN]:
         print(f"{row.score:.3f}  {row.id:{width}}  {row.label} -> {row.proposed_label}")

@@ -35,14 +35,26 @@ def table(args: argparse.Namespace) -> None:
         if args.save:
             print(pages.save(frame, f"The runs of {listed.name}", outputs / "sweeps" / f"{listed.stem}-runs.html"))
         return
+    if args.dataset and not tables.can_have(args.dataset):
+        raise ValueError(
+            f"--dataset {args.dataset}: no noise is drawn there, so that the paper's tables have no place for it; "
+            "table FILE.jsonl shows the runs of a list"
+        )
     for name in (args.dataset,) if args.dataset else tables.PUBLISHED:
         frame = tables.largest(tables.TABLES[int(args.table)], evidence, name, args.preset)
         print(tables.as_text(frame))
         if args.save:
             print("\n".join(str(path) for path in pages.save_table(frame, evidence, outputs)))
-    others = [name for name in DATASETS if name in evidence.datasets() - {*tables.PUBLISHED, args.dataset}]
+    there = evidence.datasets() - {*tables.PUBLISHED, args.dataset}
+    others = [
+        name
+        for name in DATASETS
+        if name in there
+        and tables.can_have(name)
+        and tables.largest(tables.TABLES[int(args.table)], evidence, name)["seeds"].any()
+    ]
     if others:
-        print(f"Records of other data sets: --dataset {' or '.join(others)}")
+        print(f"Records of this table on other data: --dataset {' or '.join(others)}")
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -59,12 +71,12 @@ def compare(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.again}: has no complete record of a run that {outputs} has one of")
     other = [run for run in twice if not run.equal]
     for run in other:
-        print(f"{run.run_id}: {run.before:.2f}% before, {run.after:.2f}% again ({run.after - run.before:+.2f})")
+        gap = f" ({run.gap:+.2f})" if run.gap is not None else ""
+        print(f"{run.run_id}: {run.before.told} before, {run.after.told} again{gap}")
     print(f"{len(twice)} runs trained twice: {len(twice) - len(other)} equal bit for bit in every epoch's numbers")
     if absent := len(before.records()) - len(twice):
         print(f"{absent} records of {outputs} have no second one")
-    if other:
-        gaps = [run.after - run.before for run in other]
+    if gaps := [run.gap for run in other if run.gap is not None]:
         far = max(map(abs, gaps))
         print(
             f"the others' final accuracies differ by {far:.2f} points at most, {sum(gaps) / len(gaps):+.2f} on average"

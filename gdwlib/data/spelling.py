@@ -9,8 +9,7 @@ from pathlib import Path
 
 from gdwlib.data.errors import DataError
 
-MISSING = {"", "?", "na", "n/a", "#n/a", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", ".",
-           "<na>", "nat"}  # fmt: skip
+MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", "."}
 NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."}  # a class may be called "none"
 
 
@@ -62,9 +61,14 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     return buffer.getvalue().encode()
 
 
+def no_value(cell: object) -> bool:
+    """None, NaN, pandas' NA and NaT."""
+    return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
+
+
 def tidy(label: object) -> str | None:
     """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is none."""
-    if label is None:
+    if no_value(label):
         return None
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
     if text.casefold() in NO_LABEL:

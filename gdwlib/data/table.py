@@ -7,6 +7,7 @@ it is learned from the training rows, and kept with the model.
 """
 
 import hashlib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
 from gdwlib.data.folder import LABELS, check_unchanged, content_digest, dataset_of
 from gdwlib.data.pictures import Bad, refuse
-from gdwlib.data.spelling import MISSING, Classes, column, read_csv, tidy
+from gdwlib.data.spelling import MISSING, Classes, column, no_value, read_csv, tidy
 
 if TYPE_CHECKING:
     from gdwlib.config import RunConfig
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 IDS = ("id", "index", "row", "row_id", "key", "uuid", "")
 CUT = 5.0  # interquartile ranges from the median
 LEVELS = 50  # values of a column of categories
-DECIMAL = re.compile(r"[-+\u2212]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)\s*%?")
-CURRENCIES = "$€£¥ "
+DECIMAL = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)")
+MARKS = "%$€£¥"
 NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
 
 
@@ -70,8 +71,7 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
         )
     id_at = column(header, None, IDS)
     names = [name or f"column {k + 1}" for k, name in enumerate(header)]
-    again = [name for name, count in Counter(names).items() if count > 1]
-    names = [f"{name} ({names[: k + 1].count(name)})" if name in again else name for k, name in enumerate(names)]
+    names = distinct(names)
     whole, bad = [], []
     for number, row in enumerate(body, 2):
         row = [*row, *[""] * (len(header) - len(row))] if len(row) > len(header) // 2 else row
@@ -87,10 +87,23 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
     return Rows(columns, [row[label_at] for _, row in whole] if label_at is not None else None, ids, bad)
 
 
+def distinct(names: Sequence[str]) -> list[str]:
+    """Columns of one name are numbered, by numbers that are free."""
+    often, made = Counter(names), []
+    for name in names:
+        numbered = (f"{name} ({k})" for k in itertools.count(1))
+        free = (other for other in numbered if other not in often and other not in made)
+        made.append(name if often[name] == 1 else next(free))
+    return made
+
+
 def rows_of_arrays(features: Any, labels: Any = None, ids: Any = None) -> Rows:
     """(n, F) numbers, or a data frame, with (n,) labels of any kind."""
     if hasattr(features, "columns"):  # pandas, polars
-        columns = {str(name): list(features[name]) for name in features.columns}
+        names = [str(name) for name in features.columns]
+        if again := [name for name, count in Counter(names).items() if count > 1]:
+            raise DataError(f"features: two columns are called {again[0]!r}; give each a name of its own")
+        columns = dict(zip(names, (list(features[name]) for name in features.columns), strict=True))
     else:
         array = np.asarray(features.cpu() if hasattr(features, "cpu") else features)
         if array.ndim != 2:
@@ -98,6 +111,12 @@ def rows_of_arrays(features: Any, labels: Any = None, ids: Any = None) -> Rows:
         columns = {f"feature {k + 1}": array[:, k].tolist() for k in range(array.shape[1])}
     labels = labels.tolist() if hasattr(labels, "tolist") else labels
     return Rows(columns, labels, ids)
+
+
+def bare(cell: str) -> str:
+    """Without spaces, percent and currency; a minus sign is ASCII's."""
+    text = "".join(cell.replace("\u2212", "-").split()).strip(MARKS)
+    return text[0] + text[1:].lstrip(MARKS) if text[:1] in ("-", "+") else text
 
 
 def number(cell: object, comma: bool = False) -> float:
@@ -108,7 +127,7 @@ def number(cell: object, comma: bool = False) -> float:
     if isinstance(cell, int | float | np.number):
         value = float(cell)
         return value if np.isfinite(value) else np.nan
-    text = str(cell).strip().rstrip("%").strip(CURRENCIES).replace("\u2212", "-").replace("\u00a0", "").replace(" ", "")
+    text = bare(str(cell))
     text = text.replace(".", "").replace(",", ".") if comma else text.replace(",", "")
     try:
         value = float(text.replace("_", "x"))  # float() takes 1_000
@@ -119,11 +138,11 @@ def number(cell: object, comma: bool = False) -> float:
 
 def decimal_comma(cells: Sequence) -> bool:
     """Whether a column writes 1,5 for one and a half: a comma that no group of three digits follows, or none before."""
-    return any(isinstance(cell, str) and DECIMAL.fullmatch(cell.strip()) for cell in cells)
+    return any(isinstance(cell, str) and DECIMAL.fullmatch(bare(cell)) for cell in cells)
 
 
 def is_missing(cell: object) -> bool:
-    return str(cell).strip().casefold() in MISSING  # None, NaN and pandas' NA and NaT among them
+    return no_value(cell) or str(cell).strip().casefold() in MISSING
 
 
 class Scaling:

@@ -60,6 +60,9 @@ class Method:
     Where a method descends on a loss of its own, it says so twice: `losses(logits, batch)` (n,) is the definition,
     `logit_gradient(logits, batch)` (n, C) what a step uses.
 
+    State that a step changes is changed in place (`copy_`, `x[index] = …`), so that a captured step (capture.py) finds
+    it where it was; and it is in `state_dict`.
+
     Args:
         model, optimizer: on the device.
         task: what may be known of the data.
