@@ -6,9 +6,10 @@
 # AT_ONCE processes train one run each on the same GPU, the most valuable runs first. FOLDER then has records.tar, the
 # finished runs without their networks, and unfinished.tar.00, .01, …, the others' checkpoints in pieces of 15 MB. Brought
 # along the next time, they are where the same command goes on. Runs with a record in outputs/ are not trained again.
+# Ended early by TERM or INT, it still leaves both.
 set -euo pipefail
 shopt -s nullglob
-[ $# -ge 3 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 minutes=$1 at_once=$2 kept=$(realpath -m "$3")
 shift 3
 cd "$(dirname "$0")/.."
@@ -24,7 +25,9 @@ sweep=(python -m gdwlib sweep paper --preset paper --budget "${minutes}m" --outp
 for ((k = 1; k <= at_once; k++)); do
 	OMP_NUM_THREADS=1 "${sweep[@]}" > "$work/sweep-$k.log" 2>&1 &
 done
-wait
+trap 'kill $(jobs -p) 2> /dev/null; wait' TERM INT
+wait || true
+trap - TERM INT
 
 cd "$work/runs"
 finished=() unfinished=()
