@@ -92,8 +92,8 @@ def parser() -> Parser:
     sweep.add_argument("--cores", type=int, nargs="?", const=0, metavar="N", help="N runs at once, by Snakemake (no N: "
                        "as many as there are cores; default: one after the other, in this process)")  # fmt: skip
     sweep.add_argument("--profile", type=Path, metavar="DIR", help="a Snakemake profile: on a cluster, profiles/slurm")
-    sweep.add_argument("--runs-per-gpu", type=int, metavar="R", help="of --cores, where there are GPUs "
-                       "(default: 1)")  # fmt: skip
+    sweep.add_argument("--runs-per-gpu", type=int, metavar="R", help="where there are GPUs: at most R runs on one, "
+                       "other sweeps' included (default: with --cores 1, else no limit)")  # fmt: skip
     sweep.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
     sweep.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
     sweep.add_argument("--capture", action="store_true", help="cuda: replay steps as CUDA graphs")

@@ -34,13 +34,14 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, 2**31 - 1)
 
 
-def environment(device: torch.device, replicas: int = 1, processes: int = 1) -> dict:
+def environment(device: torch.device, replicas: int = 1, processes: int = 1, runs_per_gpu: int | None = None) -> dict:
     """What the numbers depend on beside the configuration."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         revision = subprocess.run(git, capture_output=True, text=True, timeout=10).stdout.strip() or None
     except (OSError, subprocess.SubprocessError):
         revision = None
+    revision = revision or os.environ.get("GDWLIB_REVISION")  # of a copy that left .git behind
     return {
         "gdwlib": gdwlib.__version__,
         "algorithm_version": ALGORITHM_VERSION,
@@ -57,4 +58,5 @@ def environment(device: torch.device, replicas: int = 1, processes: int = 1) -> 
         "cpus": os.cpu_count(),
         "replicas": replicas,  # runs that this one was trained together with, itself included
         "processes": processes,  # that each trained on a part of every batch
+        "runs_per_gpu": runs_per_gpu,  # so many at most shared the GPU, and its seconds; None: nothing saw to that
     }

@@ -99,6 +99,7 @@ def sweep(
     data: Path | None = None,
     until: float | None = None,
     replicas: int = 1,
+    runs_per_gpu: int | None = None,
 ) -> Iterator[Attempt]:
     """Train the runs in this process, in order, and tell of each when it is over.
 
@@ -106,13 +107,14 @@ def sweep(
         until: the time (as of `time.time`) to stop by: those under way stop there with their finished epochs kept, and
             once one had to stop no other is begun.
         replicas: train so many seeds together, see `gdwlib.replicas`.
+        runs_per_gpu: as of `run`, counting those of other processes on this machine.
     """
     over = False
     for group in grouped(runs, replicas):
         if over:
             attempts = [Attempt(config, "not begun") for config in group]
         else:
-            attempts = _attempt(group, outputs, data, until)
+            attempts = _attempt(group, until, outputs=outputs, data=data, runs_per_gpu=runs_per_gpu)
         over = over or any(attempt.state == "interrupted" for attempt in attempts)
         yield from attempts
 
@@ -130,11 +132,11 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     return ordered
 
 
-def _attempt(configs: list[RunConfig], outputs: Path, data: Path | None, until: float | None) -> list[Attempt]:
+def _attempt(configs: list[RunConfig], until: float | None, **how: Any) -> list[Attempt]:
     start = time.time()
     if until is not None and start > until:
         return [Attempt(config, "not begun") for config in configs]
-    ends = attempt_together(configs, outputs=outputs, data=data, until=until)
+    ends = attempt_together(configs, until=until, **how)
     seconds = time.time() - start
     return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
 

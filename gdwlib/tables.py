@@ -229,7 +229,10 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             "paper" if here else f"paper, {other}": map(spread, frame["paper"], frame["paper std"]),
             "ours" if here else f"ours, {frame.attrs['dataset']}": map(spread, frame["ours"], frame["std"]),
             "seeds": frame["seeds"].map(lambda count: str(count) if count else "–"),
-            "difference": [number(value, True) for value in frame["difference"]],
+            "difference": [
+                number(value, True) + (f" ({abs(value) / std:.1f} std)" if abs(value) >= 0 < std else "")
+                for value, std in zip(frame["difference"], frame["paper std"], strict=True)
+            ],
             "best epoch": frame["best epoch"].map(number),
             "over MWNet, 95%": frame["over MWNet"].map(test),
             "over Base, 95%": frame["over Base"].map(test),
@@ -283,6 +286,8 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
         note += "; preset smoke: these numbers mean nothing"
     else:
         head += f", preset {frame.attrs['preset']}"
-        if frame.attrs["preset"] != "paper":
+        if frame.attrs["preset"] == "paper":
+            note += "; “difference”: from the paper's, in brackets in the paper's standard deviations"
+        else:
             note += "; ours are shorter trainings on fewer images than the paper's: compare signs, not sizes"
     return head, note

@@ -83,7 +83,10 @@ def run(
             keep_freed_memory()
         shared = place(runs_per_gpu, shown.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
         with shared, torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
-            _train(config, split, folder, shown, until, engine)
+            about = environment(
+                config.torch_device(), engine.together, engine.processes, runs_per_gpu if kind == "cuda" else None
+            )
+            _train(config, split, folder, shown, until, engine, about)
     record, wrong = _finished(folder, engine)
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
@@ -144,7 +147,13 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
 
 
 def _train(
-    config: RunConfig, split: Split, folder: RunFolder, shown: Progress, until: float | None, engine: Engine
+    config: RunConfig,
+    split: Split,
+    folder: RunFolder,
+    shown: Progress,
+    until: float | None,
+    engine: Engine,
+    about: dict,
 ) -> None:
     device = config.torch_device()
     resident = load(config, split, device)
@@ -171,7 +180,6 @@ def _train(
     record = CudaGraph() if config.capture else None
     for learner in method.learners:
         learner.engine, learner.save_memory = engine, config.save_memory
-    about = environment(device, engine.together, engine.processes)
     folder.write_json("config.json", {"config": vars(config), "environment": about})
     if isinstance(DATASETS[config.dataset], OwnData):
         trusted = [(id_, split.classes[c]) for id_, c in zip(split.meta.ids, split.meta.labels, strict=True)]
@@ -257,10 +265,14 @@ def _epoch(
     train_losses, meta_losses = [], []
     step = Captured(method.step, record) if record is not None else method.step
     steps, begun = -(-len(resident.train) // config.batch_size), time.time()
+    warm = min(10, steps // 4)  # the first steps tell little of the others: kernels are chosen, or recorded
     for done, batch in enumerate(resident.batches(epoch)):
-        if until is not None and (now := time.time()) + (now - begun) / max(done, 1) * (steps - done) > until:
-            if now > until or done >= min(10, steps // 2):  # the estimate is worth something
-                left = f"; an epoch takes about {(now - begun) / done * steps:.0f} s" if done else ""
+        if until is not None:
+            now = time.time()
+            begun = now if done == warm else begun
+            pace = (now - begun) / (done - warm) if done > warm and done >= 2 * warm else 0.0  # seconds a step
+            if now + pace * (steps - done) > until:
+                left = f"; an epoch takes about {pace * steps:.0f} s" if pace else ""
                 raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, not kept{left}")
         outcome, index = step(batch), batch.index
         train_losses.append(outcome.train_loss.detach() * len(index))

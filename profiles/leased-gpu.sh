@@ -3,24 +3,26 @@
 #
 #     profiles/leased-gpu.sh MINUTES AT_ONCE FOLDER [flags of sweep]     for example: 9 6 kept --datasets cifar10
 #
-# AT_ONCE processes train one run each on the same GPU, the most valuable runs first. FOLDER then has records.tar, the
-# finished runs without their networks, and unfinished.tar.00, .01, …, the others' checkpoints in pieces of 15 MB. Brought
-# along the next time, they are where the same command goes on. Runs with a record in outputs/ are not trained again.
-# Ended early by TERM or INT, it still leaves both.
+# AT_ONCE processes train one run each on the same GPU, the most valuable runs first. FOLDER then has the finished runs
+# without their networks in records.tgz.00, .01, …, and the others' checkpoints in unfinished.tgz.00, .01, …: pieces of
+# 15 MB. Brought along the next time, they are where the same command goes on; ended early by TERM or INT, it still leaves
+# them. `cat kept/records.tgz.* | tar -xz -C outputs` keeps the records for good: runs that have one there are neither
+# trained nor packed again. In a copy of the project without .git, GDWLIB_REVISION tells records which one it is.
 set -euo pipefail
 shopt -s nullglob
-[ $# -ge 3 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 minutes=$1 at_once=$2 kept=$(realpath -m "$3")
 shift 3
 cd "$(dirname "$0")/.."
 repo=$PWD work=${WORK:-$PWD/build/leased}
 mkdir -p "$kept" "$work/runs"
 cp -rn outputs/runs/. "$work/runs/"
-[ ! -e "$kept/records.tar" ] || tar -xf "$kept/records.tar" -C "$work"
-pieces=("$kept"/unfinished.tar.*)
-[ ${#pieces[@]} = 0 ] || cat "${pieces[@]}" | tar -xf - -C "$work"
+for packed in records unfinished; do
+	pieces=("$kept/$packed".tgz.*)
+	[ ${#pieces[@]} = 0 ] || cat "${pieces[@]}" | tar -xzf - -C "$work"
+done
 
-sweep=(python -m gdwlib sweep paper --preset paper --budget "${minutes}m" --outputs "$work" "$@")
+sweep=(python3 -m gdwlib sweep paper --preset paper --budget "${minutes}m" --runs-per-gpu "$at_once" --outputs "$work" "$@")
 "${sweep[@]}" --list > /dev/null # says how many are missing, and complains of flags
 for ((k = 1; k <= at_once; k++)); do
 	OMP_NUM_THREADS=1 "${sweep[@]}" > "$work/sweep-$k.log" 2>&1 &
@@ -39,7 +41,10 @@ for run in *; do
 	fi
 done
 cd "$work"
-rm -f "${pieces[@]}"
-[ ${#finished[@]} = 0 ] || tar -cf "$kept/records.tar" --exclude '*.pt' "${finished[@]}"
-[ ${#unfinished[@]} = 0 ] || tar -cf - "${unfinished[@]}" | split -b 15M -d - "$kept/unfinished.tar."
+new=$(mktemp -d "$kept/packing.XXXXXX")
+[ ${#finished[@]} = 0 ] || tar -czf - --exclude '*.pt' "${finished[@]}" | split -b 15M -d - "$new/records.tgz."
+[ ${#unfinished[@]} = 0 ] || tar -czf - "${unfinished[@]}" | split -b 15M -d - "$new/unfinished.tgz."
+rm -f "$kept"/{records,unfinished}.tgz.*
+find "$new" -type f -exec mv -t "$kept" {} +
+rmdir "$new"
 echo "${#finished[@]} runs finished, ${#unfinished[@]} unfinished: $kept"

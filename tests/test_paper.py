@@ -303,7 +303,8 @@ def test_compare_is_what_the_records_say():
     assert frame.loc["glc", "seeds"] == 0 and np.isnan(frame.loc["glc", "ours"])
     text = tables.readable(frame.reset_index().pipe(with_attrs, frame))
     row = text.loc[("60%", "GDW")]
-    assert (row["paper"], row["ours"], row["difference"]) == ("84.11 ± 0.21", "82.10 ± 0.10", "-2.01")
+    assert (row["paper"], row["ours"], row["difference"]) == ("84.11 ± 0.21", "82.10 ± 0.10", "-2.01 (9.6 std)")
+    assert text.loc[("60%", "GLC"), "difference"] == "–"  # no records
     assert row["over MWNet, 95%"].startswith("+2.10 [+1.85, +2.35], p < 0.001")
     small = leads(2, rivals=("mwnet", "base"), dataset="cifar10", preset="small", **NOISES[1])
     frame = tables.compare(2, Invented(small), "cifar10", "small", levels=[0.6])  # not at the paper's size

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 import gdwlib
+from gdwlib import machine
 from gdwlib.records import RecordError, RunFolder
 
 SMOKE = {"noise": "uniform", "noise_ratio": 0.6, "preset": "smoke"}
@@ -57,7 +59,7 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     }  # fmt: skip
     written = json.loads((folder / "config.json").read_text())
     assert written["config"] == dataclasses.asdict(config)
-    assert {"gdwlib", "git_revision", "torch", "device", "threads"} <= set(written["environment"])
+    assert {"gdwlib", "git_revision", "torch", "device", "threads", "runs_per_gpu"} <= set(written["environment"])
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 8))
     assert lines[0]["learning_rate"] == 0.1 and lines[6]["learning_rate"] == pytest.approx(
@@ -318,3 +320,10 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
     assert timeless(read(one)) == timeless(read(two))
     for name in ("examples.npz", "model.pt"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_a_copy_without_git_is_told_its_revision(monkeypatch):
+    """Where git knows nothing, a record still says which code it comes from."""
+    monkeypatch.setenv("GDWLIB_REVISION", "0123456789ab")
+    monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=""))
+    assert machine.environment(torch.device("cpu"))["git_revision"] == "0123456789ab"

@@ -76,6 +76,8 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError("--capture: of one run alone, not of --replicas; leave one of them off")
     if elsewhere and (args.budget or args.replicas > 1):
         raise ValueError("--budget, --replicas: of a sweep in this process; leave --cores and --profile off")
+    if args.replicas > 1 and args.runs_per_gpu:
+        raise ValueError("--runs-per-gpu: of runs one by one, not of --replicas; leave one of them off")
     if args.profile is not None and not (args.profile / "config.yaml").is_file():
         raise ValueError(f"--profile {args.profile}: has no config.yaml; profiles/slurm is one that has")
     if args.profile is not None and args.runs_per_gpu is not None:
@@ -98,7 +100,8 @@ def sweep(args: argparse.Namespace) -> None:
     elif elsewhere:
         hand_over(args, runs, left, outputs, at_once, device)
     else:
-        going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, replicas=args.replicas)
+        how = {"replicas": args.replicas, "runs_per_gpu": args.runs_per_gpu}
+        going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, **how)
         counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
         print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
         if counts["interrupted"] and not counts["finished"]:
