@@ -22,10 +22,12 @@ def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
             run (where the cells are run again, the notebook has variables of its own by then); or a value that is not
             valid.
     """
-    ipython = {"In": list, "Out": dict}
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    before = shell.user_ns_hidden if shell else {}  # IPython's own, and what a person's startup files set
     for name, value in list(namespace.items()):
         foreign = name.startswith("_") or callable(value) or isinstance(value, types.ModuleType)
-        set_here = not (foreign or isinstance(value, ipython.get(name, ())))
+        set_here = not foreign and (name not in before or before[name] is not value)
         if set_here and name not in parameters and CHECKED not in namespace:
             raise ValueError(f"this notebook has no parameter {name!r}{nearest(name, parameters)}")
     for name, valid in parameters.items():

@@ -14,7 +14,7 @@ claim's text says "our reading".
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from gdwlib.evidence import Evidence, Interval, Runs, auroc, mean_interval, pair
 from gdwlib.gdw import GDW
 from gdwlib.models import resnet32
 from gdwlib.records import RunRecord
-from gdwlib.tables import TABLES, paper_numbers
+from gdwlib.tables import PUBLISHED, TABLES, paper_numbers
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "not enough evidence"
 MORE, LESS = (0.0, np.inf), (-np.inf, 0.0)  # ranges of a difference: better, worse
@@ -88,7 +88,11 @@ class Claim:
 
     def at_paper_scale(self, evidence: Evidence) -> tuple[str, list[Finding]]:
         """The verdict on records of the paper's own data sets at the paper preset, and the findings it follows from."""
-        findings = [f for name in self.datasets for f in self.findings(Scope(evidence, name, "paper"))]
+        findings = []
+        for name in self.datasets:
+            which = f"{PUBLISHED.get(name, name)}, " if len(self.datasets) > 1 else ""
+            for finding in self.findings(Scope(evidence, name, "paper")):
+                findings.append(replace(finding, quantity=which + finding.quantity))
         return self._verdict(findings), findings
 
     def here(self, evidence: Evidence, dataset: str, preset: str) -> tuple[str, list[Finding]]:

@@ -22,10 +22,11 @@ for packed in records unfinished; do
 	[ ${#pieces[@]} = 0 ] || cat "${pieces[@]}" | tar -xzf - -C "$work"
 done
 
-sweep=(python3 -m gdwlib sweep paper --preset paper --budget "${minutes}m" --runs-per-gpu "$at_once" --outputs "$work" "$@")
+sweep=(python3 -m gdwlib sweep paper --preset paper --runs-per-gpu "$at_once" --outputs "$work" "$@")
 "${sweep[@]}" --list > /dev/null # says how many are missing, and complains of flags
+left=$(awk -v minutes="$minutes" -v gone="$SECONDS" 'BEGIN { print minutes * 60 - gone }')
 for ((k = 1; k <= at_once; k++)); do
-	OMP_NUM_THREADS=1 "${sweep[@]}" > "$work/sweep-$k.log" 2>&1 &
+	OMP_NUM_THREADS=1 "${sweep[@]}" --budget "$left" > "$work/sweep-$k.log" 2>&1 &
 done
 trap 'kill $(jobs -p) 2> /dev/null; wait' TERM INT
 wait || true

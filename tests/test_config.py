@@ -3,7 +3,9 @@
 import dataclasses
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import IPython
 import pytest
 import torch
 
@@ -124,16 +126,20 @@ def test_a_new_algorithm_version_is_a_new_run(monkeypatch):
     assert RunConfig().run_id != before
 
 
-def test_check_parameters():
+def test_check_parameters(monkeypatch):
     import math
 
-    names = {"__name__": "x", "_i": "", "In": [], "math": math, "Path": type, "preset": "small", "live_seed": None}
+    mine = {"In": [], "project": "of a startup file"}
+    monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns_hidden=mine))
+    names = {"__name__": "x", "_i": "", "math": math, "Path": type, "preset": "small", "live_seed": None} | mine
     valid = {"preset": ("smoke", "small"), "live_seed": int}
     check_parameters(dict(names), **valid)
     with pytest.raises(ValueError, match="no parameter 'live_sed'; did you mean 'live_seed'"):
         check_parameters(names | {"live_sed": 3}, **valid)
     with pytest.raises(ValueError, match="preset: unknown value 'smal'; did you mean 'small'"):
         check_parameters(names | {"preset": "smal"}, **valid)
+    with pytest.raises(ValueError, match="no parameter 'project'"):
+        check_parameters(names | {"project": "of papermill's"}, **valid)
     with pytest.raises(ValueError, match="no parameter 'open'"):
         check_parameters(names | {"open": 3}, **valid)
     with pytest.raises(ValueError, match="live_seed: must be of type int, not '3'"):

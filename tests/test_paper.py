@@ -264,6 +264,11 @@ def test_at_paper_scale_a_claim_on_both_data_sets_needs_both():
     assert verdict(ten + hundred, MWNET, "at paper scale") == REPRODUCED
     worse = [r for noise in NOISES for r in leads(-2, dataset="cifar100", preset="paper", **noise)]
     assert verdict(ten + worse, MWNET, "at paper scale") == CONTRADICTED
+    small = [r for noise in NOISES for r in leads(1, **noise)]
+    found = verdict(small + ten, MWNET, "found")
+    assert found.startswith("at paper scale: 8 comparisons, 4 with records: 4 for, 0 against; lowest: CIFAR-10, GDW − ")
+    assert "]. fashion, small: GDW − MWNet, uniform 40%: +1.10 [" in found
+    assert "paper scale" not in verdict(small, MWNET, "found")
 
 
 def test_a_run_that_diverged_is_not_left_out():
