@@ -1,18 +1,19 @@
 """A step can be recorded and replayed: all it does is done by tensor operations on the same memory.
 
-There is no CUDA device where these tests run. What a CUDA graph does is done here by a stand-in: it logs every tensor
-operation of a step, refuses reading a number back to Python (as a recording does), and replays the operations on the
-very tensors they were recorded with.
+Where there is no CUDA device, what a CUDA graph does is done by a stand-in: it logs every tensor operation of a step,
+refuses reading a number back to Python (as a recording does), and replays the operations on the very tensors they were
+recorded with.
 """
 
 import pytest
 import torch
-from test_replicas import assert_same, batch, make
+from test_cuda import DEVICES
+from test_replicas import assert_same, batch, make, moved
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import gdwlib
-from gdwlib.capture import Captured, set_capturable
+from gdwlib.capture import Captured, CudaGraph, set_capturable
 from gdwlib.learner import Learner
 from gdwlib.methods import METHODS
 
@@ -64,22 +65,24 @@ def as_on_an_accelerator(monkeypatch):
     monkeypatch.setattr(Learner, "_require", require)
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", METHODS)
-def test_a_replayed_step_is_the_step(name, float64, monkeypatch, as_on_an_accelerator):
+def test_a_replayed_step_is_the_step(name, device, float64, monkeypatch, as_on_an_accelerator):
     # Adam's step count is a number in Python on a CPU; on CUDA it is a tensor, and the step capturable
     adam = gdwlib.gdw.make_weight_optimizer
     monkeypatch.setattr("gdwlib.gdw.make_weight_optimizer", lambda net, *_: adam(net, "sgd", 1e-2))
-    eager, replayed = make(name, 0), make(name, 0)
-    step = Captured(replayed.step, stand_in)
+    eager, replayed = make(name, 0, device=device), make(name, 0, device=device)
+    step = Captured(replayed.step, CudaGraph() if device == "cuda" else stand_in)
     for k in range(5):
-        ours, theirs = step(batch(k)), eager.step(batch(k))
+        given = moved(batch(k), device)
+        ours, theirs = step(given), eager.step(given)
         torch.testing.assert_close(ours.train_loss, theirs.train_loss, rtol=1e-12, atol=1e-12)
         if theirs.target_weights is not None:
             torch.testing.assert_close(ours.target_weights, theirs.target_weights, rtol=1e-10, atol=1e-12)
     if name in ("gdw", "mwnet"):
         replayed.gdw.steps = eager.gdw.steps  # counted in Python, used only where meta_every is not 1
     assert_same(replayed, eager)  # where not: is all state changed in place, as `Method` asks?
-    short = batch(9)._replace(**{part: getattr(batch(9), part)[:5] for part in ("x", "y", "index")})
+    short = moved(batch(9)._replace(**{part: getattr(batch(9), part)[:5] for part in ("x", "y", "index")}), device)
     torch.testing.assert_close(step(short).train_loss, eager.step(short).train_loss)
 
 

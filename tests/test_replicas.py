@@ -29,12 +29,16 @@ def batch(seed):
     return Batch(x, y, x_meta, y_meta, torch.randperm(3 * N, generator=generator)[:N])
 
 
-def make(name, seed, lr=0.1):
-    model = small_network(seed)
+def moved(of, device):
+    return Batch(*(part.to(device) for part in of))
+
+
+def make(name, seed, lr=0.1, device="cpu"):
+    model = small_network(seed).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=5e-4)
     config = gdwlib.RunConfig(method=name, preset="smoke", noise="uniform", noise_ratio=0.4, seed=seed)
-    some = batch(100 + seed)
-    task = Task(C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50))
+    some = moved(batch(100 + seed), device)
+    task = Task(C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50).to(device))
     method = METHODS[name](model, optimizer, task, config)
     for epoch in range(config.total_epochs):  # to the last phase
         method.start_epoch(epoch)
@@ -52,7 +56,7 @@ def train(method, seed, engine=bilevel, steps=3):
 def assert_same(ours, theirs):
     for a, b in zip(*(torch.utils._pytree.tree_leaves(m.state_dict()) for m in (ours, theirs)), strict=True):
         if isinstance(a, torch.Tensor):
-            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+            torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-10, atol=1e-10)
         else:
             assert a == b
 
