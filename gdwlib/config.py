@@ -101,7 +101,7 @@ class RunConfig:
     gen_label_virtual_lr: float = 0.5  # gen_label: α, of the virtual step
     gen_label_lr: float = 4000.0  # gen_label: β, of the labels
     gen_label_entropy: float = 1.0  # gen_label: γ, weight of the entropy
-    precision: str = "float32"  # float32, float64
+    precision: str = "float32"  # float32 (without TF32, on GPUs too), float64
     # how it is computed; changes only rounding, and is not part of the run id
     device: str = "auto"  # auto, cpu, cuda, mps
     save_memory: bool = False  # hold one batch's activations at a time, for one more forward pass a step

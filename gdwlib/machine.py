@@ -5,7 +5,9 @@ import ctypes
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,6 +34,22 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(mmap_threshold, 32 * 2**20)
         mallopt(trim_threshold, 2**31 - 1)
+
+
+@contextlib.contextmanager
+def ieee_float32() -> Iterator[None]:
+    """Have float32 mean float32 on NVIDIA's GPUs too: by default PyTorch lets cuDNN's convolutions round to TF32, ten
+    bits of mantissa. (Said in the older of PyTorch's two ways: after the newer one nothing can read the older.)"""
+    of: Any = torch.backends
+    rounding: list[Any] = [of.cudnn] if of.cudnn.conv.fp32_precision == "tf32" else []
+    rounding += [of.cuda.matmul] if of.cuda.matmul.fp32_precision == "tf32" else []
+    for backend in rounding:
+        backend.allow_tf32 = False
+    try:
+        yield
+    finally:
+        for backend in rounding:
+            backend.allow_tf32 = True
 
 
 def environment(device: torch.device, replicas: int = 1, processes: int = 1, runs_per_gpu: int | None = None) -> dict:

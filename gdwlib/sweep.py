@@ -16,6 +16,7 @@ from typing import Any
 
 from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import DataError
+from gdwlib.machine import ieee_float32
 from gdwlib.records import RecordError, RunFolder, RunRecord, RunTaken
 from gdwlib.replicas import train_together
 from gdwlib.training import OutOfTime, run
@@ -69,7 +70,8 @@ def attempt_together(
 
     errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
-        errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
+        with ieee_float32():  # of the process, so not in each thread
+            errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
     ends: list[RunRecord | BaseException] = []
     for config in configs:
         try:

@@ -17,7 +17,7 @@ from gdwlib.devices import place
 from gdwlib.diagnostics import WeightStatistics
 from gdwlib.learner import HERE, Engine
 from gdwlib.loading import Resident, load
-from gdwlib.machine import environment, keep_freed_memory
+from gdwlib.machine import environment, ieee_float32, keep_freed_memory
 from gdwlib.methods import METHODS, Method
 from gdwlib.models import MODELS, imagenet_weights
 from gdwlib.progress import Progress
@@ -82,7 +82,7 @@ def run(
         if kind == "cpu":
             keep_freed_memory()
         shared = place(runs_per_gpu, shown.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
-        with shared, torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
+        with shared, ieee_float32(), torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
             about = environment(
                 config.torch_device(), engine.together, engine.processes, runs_per_gpu if kind == "cuda" else None
             )

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 import gdwlib
-from gdwlib import machine
+from gdwlib import machine, training
 from gdwlib.records import RecordError, RunFolder
+from gdwlib.sweep import run_replicas
 
 SMOKE = {"noise": "uniform", "noise_ratio": 0.6, "preset": "smoke"}
 
@@ -327,3 +328,25 @@ def test_a_copy_without_git_is_told_its_revision(monkeypatch):
     monkeypatch.setenv("GDWLIB_REVISION", "0123456789ab")
     monkeypatch.setattr(machine.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=""))
     assert machine.environment(torch.device("cpu"))["git_revision"] == "0123456789ab"
+
+
+def test_float32_is_no_tf32_in_a_run_and_the_users_setting_elsewhere(tmp_path, monkeypatch):
+    """And nothing that PyTorch warns of, or cannot read afterwards."""
+    seen = []
+    whole = training.prepare
+    monkeypatch.setattr(training, "prepare", lambda *given: seen.append(tf32()) or whole(*given))
+
+    def tf32():
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    assert tf32() == (True, False)  # PyTorch's defaults
+    gdwlib.run(smoke(method="base"), outputs=tmp_path, progress=False)
+    assert tf32() == (True, False)
+    run_replicas([smoke(method="base", seed=seed) for seed in (1, 2)], outputs=tmp_path, progress=False)
+    assert tf32() == (True, False) and seen == [(False, False)] * 3
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        gdwlib.run(smoke(method="base", seed=3), outputs=tmp_path, progress=False)
+        assert tf32() == (True, True) and seen[3] == (False, False)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False

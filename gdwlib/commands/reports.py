@@ -87,7 +87,7 @@ def bench(args: argparse.Namespace) -> None:
     import torch
 
     from gdwlib import bench as measure
-    from gdwlib.machine import keep_freed_memory
+    from gdwlib.machine import ieee_float32, keep_freed_memory
 
     at_least(args, 1, "rounds", "threads")
     at_least(args, 2, "num_classes", "batch_size")
@@ -107,14 +107,15 @@ def bench(args: argparse.Namespace) -> None:
     names = args.steps or list(measure.STEPS)
     rows: Any
     for section in args.sections:
-        if section == "steps":
-            rows = measure.measure_steps(setting, names, args.rounds, say)
-        elif section == "parts":
-            rows = measure.measure_parts(setting, [name for name in names if name in METHODS], args.rounds, say)
-        elif section == "growth":
-            rows = measure.measure_growth(setting, args.rounds, say)
-        else:
-            rows = measure.measure_loop(loop, args.data, 20, say)
+        with ieee_float32():  # as in a run
+            if section == "steps":
+                rows = measure.measure_steps(setting, names, args.rounds, say)
+            elif section == "parts":
+                rows = measure.measure_parts(setting, [name for name in names if name in METHODS], args.rounds, say)
+            elif section == "growth":
+                rows = measure.measure_growth(setting, args.rounds, say)
+            else:
+                rows = measure.measure_loop(loop, args.data, 20, say)
         measure.keep(path, section, rows, setting)
         print(measure.as_text(section, rows))
         if section == "steps":
