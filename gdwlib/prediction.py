@@ -47,8 +47,8 @@ def predict(
     network = load_network(folder, about["network"])
     if about["columns"] is not None:
         rows = source if isinstance(source, Rows) else _rows(source)
-        x, ids, remarks = torch.from_numpy(Scaling(about["columns"]).features(rows)), rows.ids, []
-        remarks = [refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad)]
+        x, ids = torch.from_numpy(Scaling(about["columns"]).features(rows)), rows.ids
+        remarks = [rows.remark, refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad)]
     else:
         images, ids, remarks = _images(Path(source), about, skip_bad)
         mean, std = (torch.tensor(about[name])[:, None, None] for name in ("mean", "std"))

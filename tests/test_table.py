@@ -245,6 +245,19 @@ def test_a_data_frame_of_every_kind_of_column():
         DATASETS.pop("mine", None)
 
 
+def test_ids_that_stand_twice_are_told(tmp_path):
+    """In training, and of the rows that are to be labelled: what comes out then names lines."""
+    rows = [[f"c{k % 38}", k, k % 3, ("good", "bad")[k % 2]] for k in range(40)]
+    path = write(tmp_path / "t.csv", ["id", "x", "z", "label"], rows)
+    config = gdwlib.RunConfig(dataset="table", data_file=str(path), trusted="5", preset="smoke")
+    split = gdwlib.load_split(config)
+    told = f"{path}: 2 ids stand in several rows, as 'c0'; rows are named by their lines instead"
+    assert split.remarks[0] == told and all(name.startswith("line ") for name in split.train.ids)
+    record = gdwlib.run(config, outputs=tmp_path, progress=False)
+    predictions, remarks = gdwlib.predict(record, path)
+    assert remarks == [told] and predictions[0].id == "line 2"
+
+
 def test_names_are_kept_apart(tmp_path):
     """Columns of one name beside one that is called as the first would be renamed; a class that looks like a gap."""
     rows = [[k, k + 1, k + 2, k % 3, ("NAT", "VPN")[k % 2]] for k in range(40)]

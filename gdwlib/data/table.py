@@ -38,7 +38,12 @@ class Rows:
     """A table as written: column name → its cells; ids (n,) and labels (n,), None where there is none."""
 
     def __init__(
-        self, columns: Mapping[str, Sequence], labels: Sequence | None, ids: Sequence | None, bad: Sequence[Bad] = ()
+        self,
+        columns: Mapping[str, Sequence],
+        labels: Sequence | None,
+        ids: Sequence | None,
+        bad: Sequence[Bad] = (),
+        remark: str | None = None,
     ):
         self.columns = {name: list(cells) for name, cells in columns.items()}
         if not self.columns:
@@ -49,7 +54,7 @@ class Rows:
             raise DataError("features: columns of different lengths")
         self.ids = [str(k) for k in (ids if ids is not None else range(self.count))]
         self.labels = [tidy(label) for label in labels] if labels is not None else None
-        self.bad = list(bad)
+        self.bad, self.remark = list(bad), remark
         for name, values in (("labels", self.labels), ("ids", self.ids)):
             if values is not None and len(values) != self.count:
                 raise DataError(f"{name}: {len(values)} for {self.count} rows of features")
@@ -82,9 +87,13 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
         else:
             bad.append(Bad(f"line {number}", f"{len(row)} cells, the header has {len(header)}"))
     ids = [row[id_at] or f"line {number}" if id_at is not None else f"line {number}" for number, row in whole]
-    ids = ids if len(set(ids)) == len(ids) else [f"line {number}" for number, _ in whole]
+    remark = None
+    if again := [name for name, count in Counter(ids).items() if count > 1]:
+        told = f"{len(again)} ids stand in several rows, as {again[0]!r}"
+        remark = f"{path}: {told}; rows are named by their lines instead"
+        ids = [f"line {number}" for number, _ in whole]
     columns = {name: [row[k] for _, row in whole] for k, name in enumerate(names) if k not in (id_at, label_at)}
-    return Rows(columns, [row[label_at] for _, row in whole] if label_at is not None else None, ids, bad)
+    return Rows(columns, [row[label_at] for _, row in whole] if label_at is not None else None, ids, bad, remark)
 
 
 def distinct(names: Sequence[str]) -> list[str]:
@@ -237,6 +246,7 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
     remarks = list(classes.remarks)
     indices = {}  # what → the class of each of its rows, -1 where it is none
     for what, rows in parts.items():
+        remarks.append(rows.remark)
         found = [classes.index(label) if label is not None else None for label in rows.labels]
         bad = rows.bad + [
             Bad(k, "no label" if label is None else f"no class {label!r} in the training rows")
