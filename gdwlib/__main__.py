@@ -79,16 +79,18 @@ def parser() -> Parser:
     sweep.add_argument("campaign", nargs="?", default="tables", metavar="CAMPAIGN",
                        help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
                        "and variants of GDW (default); appendices (08, and variants); paper: everything; "
-                       "evidence: the runs behind the committed notebooks; or FILE.jsonl, an object of "
+                       "evidence: the short runs behind the committed notebooks; half: the paper's CIFAR-10 with "
+                       "half the pixels, hours a run on one thread; or FILE.jsonl, an object of "
                        "RunConfig's fields a line")  # fmt: skip
-    sweep.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
+    sweep.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: small; of half, half)")
     sweep.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
     sweep.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",
-                       help="(default: cifar10 cifar100; of the evidence, fashion cifar10 cifar10n)")  # fmt: skip
+                       help="(default: cifar10 cifar100; of evidence, fashion cifar10 cifar10n; of half, "
+                       "cifar10)")  # fmt: skip
     sweep.add_argument(
         "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
     )
-    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of the evidence, 3)")
+    sweep.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of evidence and half, 3)")
     sweep.add_argument("--cores", type=int, nargs="?", const=0, metavar="N", help="N runs at once, by Snakemake (no N: "
                        "as many as there are cores; default: one after the other, in this process)")  # fmt: skip
     sweep.add_argument("--profile", type=Path, metavar="DIR", help="a Snakemake profile: on a cluster, profiles/slurm")

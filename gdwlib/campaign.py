@@ -120,6 +120,23 @@ def of_evidence(
     ]
 
 
+def of_half(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
+    """What a CPU carries of the paper's CIFAR (the preset `half`), the most valuable first: GDW, MWNet and Base at 60%
+    uniform and 40% flip noise, one seed after the other; these, the meta set alone and Balanced at μ = 0.01; then, of
+    the first seed only, 40% uniform noise, there GDW without Eq. 4 too (B.2), and four baselines at 60%."""
+    seeds = list(seeds)
+    common = [(seed, column | {"method": name}) for seed in seeds for column in (UNIFORM_60, FLIP_40) for name in FIRST]
+    rare = [(seed, MU_001 | {"method": name}) for seed in seeds for name in (*FIRST, "meta_only", "class_balanced")]
+    once = [UNIFORM_40 | {"method": name} for name in FIRST] + [UNIFORM_40 | {"method": "gdw", "zero_mean": False}]
+    once += [UNIFORM_60 | {"method": name} for name in ("finetune", "coteaching", "glc", "l2rw")]
+    return [
+        RunConfig(dataset=dataset, preset=preset, seed=seed, **fields)
+        for dataset in datasets
+        for seed, fields in (*common, *rare, *((seed, fields) for seed in seeds[:1] for fields in once))
+        if fields["method"] in methods
+    ]
+
+
 def _fashion_evidence(preset: str, seed: int) -> Iterator[dict]:
     for column in COLUMNS:
         every = column in ({}, UNIFORM_60, FLIP_40, MU_001)
@@ -145,11 +162,13 @@ def _cifar10n_evidence(preset: str, seed: int) -> Iterator[dict]:
 
 
 class Campaign(NamedTuple):
-    """A list of runs, and for which data sets and how many seeds it is made where nothing else is said."""
+    """A list of runs, and for which data sets, how many seeds and at which preset it is made where nothing else is
+    said."""
 
     runs: Callable[[str, Sequence[str], Collection[str], Iterable[int]], list[RunConfig]]
     datasets: tuple[str, ...]
     seeds: int
+    preset: str = "small"
 
 
 BOTH = ("cifar10", "cifar100")
@@ -161,6 +180,7 @@ CAMPAIGNS = {
     "table4": Campaign(partial(of_tables, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5),
     "appendices": Campaign(of_appendices, BOTH, 5),
     "evidence": Campaign(of_evidence, ("fashion", "cifar10", "cifar10n"), 3),
+    "half": Campaign(of_half, ("cifar10",), 3, "half"),
 }
 
 

@@ -56,7 +56,7 @@ class RunConfig:
     noise_ratio: float = 0.0  # the paper's p, 0 to 1
     imbalance: float = 1.0  # the paper's μ: smallest over largest class, in (0, 1]
     seed: int = 0  # decides every random draw: subset, noise, initial weights, order, augmentation
-    preset: str = "small"  # smoke, small or paper
+    preset: str = "small"  # smoke, small, half or paper
     recipe: str = "paper"  # whose hyperparameters: paper, or authors (of a baseline the paper ran otherwise)
     data_folder: str | None = None  # folder: your pictures, a folder of them for each class
     data_file: str | None = None  # table: a CSV file with a header, a row an example

@@ -48,7 +48,7 @@ def test_the_paper_campaign_starts_with_what_decides_most():
 
 
 def test_the_evidence_is_what_is_committed():
-    """Every run behind the notebooks has a record; nothing else is kept but runs at the paper's scale."""
+    """Every run behind the notebooks has a record; nothing else is kept but runs at the paper's scale and `half`."""
     evidence = campaigns.CAMPAIGNS["evidence"]
     runs = evidence.runs("small", evidence.datasets, METHODS, range(evidence.seeds))
     assert len({config.run_id for config in runs}) == len(runs)
@@ -58,9 +58,26 @@ def test_the_evidence_is_what_is_committed():
     git = ["git", "-C", str(outputs), "ls-files", "runs"]
     kept = subprocess.run(git, capture_output=True, text=True)
     if kept.returncode == 0 and kept.stdout:  # not so in an archive of the sources
-        full = CAMPAIGNS["paper"].runs("paper", CAMPAIGNS["paper"].datasets, METHODS, range(5))
+        large = CAMPAIGNS["paper"].runs("paper", CAMPAIGNS["paper"].datasets, METHODS, range(5))
+        large += CAMPAIGNS["half"].runs("half", CAMPAIGNS["half"].datasets, METHODS, range(3))
         more = {name.split("/")[1] for name in kept.stdout.split()} - {config.run_id for config in runs}
-        assert more <= {config.run_id for config in full}
+        assert more <= {config.run_id for config in large}
+
+
+def test_half_is_the_papers_setting_but_for_the_pixels(capsys, tmp_path):
+    """The runs are listed seed by seed, what decides most first; `sweep half` needs no --preset."""
+    assert main(["sweep", "half", "--list", "--outputs", str(tmp_path)]) == 0
+    listed = capsys.readouterr().out.split()
+    runs = CAMPAIGNS["half"].runs("half", ("cifar10",), METHODS, range(3))
+    assert listed == [config.run_id for config in runs] and len(set(listed)) == 41
+    for config in runs:
+        of_paper = gdwlib.RunConfig(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)
+                                       if f.name not in ("preset", "pool")}, preset="paper")  # fmt: skip
+        assert (config.pool, of_paper.pool) == (2, 1) and dataclasses.replace(of_paper, pool=2, preset="half") == config
+    first = [(c.seed, c.noise, c.method) for c in runs[:18]]
+    methods = ("gdw", "mwnet", "base")
+    assert first == [(seed, noise, name) for seed in range(3) for noise in ("uniform", "flip") for name in methods]
+    assert {c.imbalance for c in runs[18:33]} == {0.01} and {c.seed for c in runs[33:]} == {0}
 
 
 def test_the_paper_is_its_tables_and_its_appendices():

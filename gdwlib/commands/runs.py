@@ -117,7 +117,7 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
     elif args.campaign in CAMPAIGNS:
         campaign = CAMPAIGNS[args.campaign]
         seeds = range(args.seeds or campaign.seeds)
-        runs = campaign.runs(args.preset, args.datasets or campaign.datasets, args.methods, seeds)
+        runs = campaign.runs(args.preset or campaign.preset, args.datasets or campaign.datasets, args.methods, seeds)
     else:
         near = nearest(args.campaign, CAMPAIGNS)
         raise ValueError(f"CAMPAIGN: unknown value {args.campaign!r}{near}, or a .jsonl file")
