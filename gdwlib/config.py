@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import math
+import os
 import re
 import typing
 from collections.abc import Iterable
@@ -307,6 +308,9 @@ def fields_described() -> dict[str, tuple[str, str]]:
 
 
 def project_folder(name: str) -> Path:
-    """outputs/ or data/ of the checkout gdwlib is imported from, else of the current folder."""
+    """Where "outputs" or "data" are where no folder is named: in $GDWLIB_OUTPUTS and $GDWLIB_DATA where these are set,
+    else in the checkout gdwlib is imported from, else in the current folder."""
+    if of_environment := os.environ.get(f"GDWLIB_{name.upper()}"):
+        return Path(of_environment)
     root = Path(__file__).parents[1]
     return root / name if (root / "pyproject.toml").is_file() else Path(name)

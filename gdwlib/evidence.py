@@ -1,6 +1,8 @@
 """What the records say: finding them by configuration, and the statistics over their seeds."""
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +11,10 @@ import numpy as np
 from scipy import stats
 
 from gdwlib.config import COMPUTED, RunConfig, project_folder
-from gdwlib.records import RunFolder, RunRecord
+from gdwlib.records import RecordError, RunFolder, RunRecord
 
 CONFIDENCE = 0.95
+COMMITTED = "committed.sha256"  # in outputs/: what belongs to the project there
 Runs = dict[int, RunRecord]  # by seed
 
 
@@ -70,6 +73,32 @@ class Evidence:
     def records(self) -> dict[str, RunRecord]:
         """All of them, by run id."""
         return {record.path.name: record for runs in self._runs.values() for record in runs.values()}
+
+
+def copy_committed(outputs: Path, to: Path) -> None:
+    """Copy what the project itself keeps in outputs/, and nothing of a reader's, into an outputs folder of its own.
+
+    outputs/committed.sha256 lists it as `sha256sum` does: of a run its result.json, which has the other files' sums.
+
+    Raises:
+        RecordError: a listed file is missing or not as listed, with the way to get it back.
+    """
+    for line in (outputs / COMMITTED).read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        _copy_unaltered(outputs, to, name, digest)
+        if name.endswith("/result.json"):
+            for part, of_part in json.loads((to / name).read_text())["sha256"].items():
+                if not part.endswith(".pt"):  # networks are not committed
+                    _copy_unaltered(outputs, to, f"{Path(name).parent}/{part}", of_part)
+
+
+def _copy_unaltered(outputs: Path, to: Path, name: str, digest: str) -> None:
+    file = outputs / name
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        state = "not as committed" if file.is_file() else "missing, though it was committed"
+        raise RecordError(f"{file}: {state}; get it back: git checkout -- outputs/{Path(name).parent}")
+    (to / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to / name)
 
 
 class Again(NamedTuple):

@@ -119,11 +119,12 @@ class RunFolder:
         patience = 0
         with _writing(self.path, ELSEWHERE):
             while not lock.is_locked:
-                self.path.mkdir(parents=True, exist_ok=True)
                 try:
+                    self.path.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=patience, poll_interval=0.5)
-                except FileNotFoundError:  # its owner had nothing to keep and took the folder away
-                    continue
+                except (FileNotFoundError, FileExistsError):  # its owner had nothing to keep and took the folder away,
+                    if self.path.exists() and not self.path.is_dir():  # perhaps between two looks of mkdir
+                        raise
                 except filelock.Timeout:
                     by = _read_json(owner) or {"pid": "?", "host": "?"}
                     who = f"process {by['pid']} on {by['host']} is training this run"

@@ -17,6 +17,7 @@ import gdwlib
 from gdwlib import contents, pages, paper, plots, tables
 from gdwlib.__main__ import main
 from gdwlib.campaign import COLUMNS
+from gdwlib.config import project_folder
 from gdwlib.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
 from gdwlib.records import RunRecord
 from gdwlib.verdicts import (
@@ -30,6 +31,8 @@ from gdwlib.verdicts import (
     special_case,
     step_operations,
 )
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 def invented(accuracy, **fields):
@@ -459,9 +462,8 @@ def test_a_committed_record_is_what_the_code_gives(tmp_path):
     assert again.final_accuracy == pytest.approx(committed.final_accuracy, abs=6)
 
 
-def test_the_readme_prints_what_the_records_say():
-    """Mean ± std of three methods in every setting, and which method has the highest mean."""
-    text = (Path(__file__).parents[1] / "README.md").read_text()
+def readme_holds(text: str, evidence: Evidence) -> None:
+    """Its results: mean ± std of three methods in every setting, and which method has the highest mean."""
     block = text[text.index("## What holds so far") :]
     block = block[: block.index("Finding wrong labels")]
     rows = re.findall(r"^\|" + 7 * r" (.+?) \|" + "$", block, re.M)
@@ -469,7 +471,6 @@ def test_the_readme_prints_what_the_records_say():
     settings |= {f"{100 * p:.0f}% uniform noise": (2, p) for p in (0.4, 0.6)}
     settings |= {f"{100 * p:.0f}% flip noise": (3, p) for p in (0.2, 0.4)}
     assert {row[0] for row in rows} == set(settings)
-    evidence = Evidence()
     for name, *printed, gain, published, best in rows:
         number, level = settings[name]
         frame = tables.compare(number, evidence, "fashion", "small", levels=[level])
@@ -482,12 +483,23 @@ def test_the_readme_prints_what_the_records_say():
         assert best == tables.NAMES[highest] + value, name
 
 
+def test_the_readme_prints_what_the_records_say():
+    readme_holds(README.read_text(), Evidence())
+
+
+@pytest.mark.parametrize("printed, wrong", [("81.36 ± 0.18", "81.37 ± 0.18"), ("Balanced, 83.02", "Focal, 83.02")])
+def test_a_wrong_number_in_the_readme_is_found(printed, wrong):
+    text = README.read_text()
+    assert printed in text
+    with pytest.raises(AssertionError):
+        readme_holds(text.replace(printed, wrong), Evidence())
+
+
 def test_the_readme_prints_what_the_detectors_found():
     """Precision of four rankings in four settings; in bold the best, and what three seeds do not tell from it."""
-    root = Path(__file__).parents[1]
-    text = (root / "README.md").read_text()
+    text = README.read_text()
     block = text[text.index("Finding wrong labels") :].split("\n## ")[0]
-    rows = json.loads((root / "outputs" / "figures" / "detectors.json").read_text())["rows"]
+    rows = json.loads((project_folder("outputs") / "figures" / "detectors.json").read_text())["rows"]
     settings = {
         "garments, 40% uniform noise": "fashion, uniform 40%", "CIFAR-10, 40% uniform noise": "CIFAR-10, uniform 40%",
         "CIFAR-10, 40% flip noise": "CIFAR-10, flip 40%", "CIFAR-10N, worst": "CIFAR-10N, worst",

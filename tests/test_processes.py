@@ -125,6 +125,7 @@ def alone(tmp_path_factory):
     return gdwlib.run(config, outputs=tmp_path_factory.mktemp("alone"), progress=False)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_on(tmp_path, alone, rank):
     job = torchrun("--epochs", "4", outputs=tmp_path)
@@ -159,8 +160,8 @@ def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_o
     "flags, message",
     [
         (["--noise-ratio", "2"], "noise_ratio: must be in [0, 1]"),
-        (["--replicas", "2"], "--replicas: of a run in one process alone"),
-        (["--wait"], "--wait: of a run in one process alone"),
+        pytest.param(["--replicas", "2"], "--replicas: of a run in one process alone", marks=pytest.mark.ci),
+        pytest.param(["--wait"], "--wait: of a run in one process alone", marks=pytest.mark.ci),
     ],
 )
 def test_what_is_wrong_is_said_once(tmp_path, flags, message):

@@ -287,6 +287,7 @@ def test_a_full_disk_ends_in_one_line_and_no_complete_record(tmp_path):
     assert {path.name for path in (tmp_path / "runs").glob("*/*")} == {"config.json"}
 
 
+@pytest.mark.ci
 def test_kill_9_at_random_moments_changes_nothing(tmp_path):
     """A real process, really killed, several times; the resumed record equals an unbroken one bit for bit."""
     threads = {"OMP_NUM_THREADS": "1", "PATH": ""}

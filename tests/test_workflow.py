@@ -66,6 +66,7 @@ def session(leader: int) -> list[int]:
     return found
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
     listed = a_list(tmp_path)
@@ -101,6 +102,7 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
     assert (tmp_path / "figures" / "table2-fashion-smoke.png").stat().st_size > 10_000
 
 
+@pytest.mark.ci
 def test_two_sweeps_at_once_train_nothing_twice(tmp_path):
     listed = a_list(tmp_path)
     sweeps = [start(listed, tmp_path) for _ in range(2)]
