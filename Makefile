@@ -62,7 +62,7 @@ notebooks: committed
 COMMITTED := GDWLIB_OUTPUTS=$(CURDIR)/build/committed
 committed: .venv/ready
 	@rm -rf build/committed
-	@$(BIN)/python -W ignore -c "from gdwlib.evidence import Path, copy_committed; \
+	@$(BIN)/python -W ignore -c "from gdwlib.companion.evidence import Path, copy_committed; \
 		copy_committed(Path('outputs'), Path('build/committed'))"
 
 keep:
@@ -125,7 +125,7 @@ test-cluster: .venv/ready
 				apt-get install -qq -y --no-install-recommends slurmctld slurmd slurm-client munge > /dev/null; \
 		else echo "== There is no Slurm here to install (that takes Debian and root): skipped"; exit 0; fi; fi; \
 	echo "== Eight runs through sbatch, on two nodes of which one is lost (about five minutes)"; \
-	GDWLIB_TEST_CLUSTER=1 $(BIN)/python -m pytest -rs tests/test_cluster.py
+	GDWLIB_TEST_CLUSTER=1 $(BIN)/python -m pytest -rs tests/sweeps/test_cluster.py
 
 lock: .venv/ready
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \

@@ -11,7 +11,16 @@ from jaxtyping import install_import_hook
 
 # Every annotated shape and type of the modules that compute is checked on every call the tests make. (What users call
 # first, GDW, RunConfig and the data functions, checks what it is given itself, and its messages are tested.)
-COMPUTING = ("weighting", "forward_mode", "bilevel", "models", "methods", "data.batches", "loading", "training")
+COMPUTING = (
+    "weighting",
+    "forward_mode",
+    "bilevel",
+    "models",
+    "methods",
+    "data.batches",
+    "runs.loading",
+    "runs.training",
+)
 hook = install_import_hook([f"gdwlib.{name}" for name in COMPUTING], "beartype.beartype")
 hook.__enter__()
 
@@ -19,9 +28,9 @@ import papermill  # noqa: E402
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
-from gdwlib.config import project_folder  # noqa: E402
-from gdwlib.evidence import copy_committed  # noqa: E402
-from gdwlib.records import RecordError  # noqa: E402
+from gdwlib.companion.evidence import copy_committed  # noqa: E402
+from gdwlib.runs.config import project_folder  # noqa: E402
+from gdwlib.runs.records import RecordError  # noqa: E402
 
 ROOT = Path(__file__).parent
 START_SECONDS, CELL_SECONDS = 120, 300  # a kernel's start, and one cell; papermill itself waits for ever

@@ -24,14 +24,14 @@ import numpy as np
 import torch
 
 import gdwlib
-from gdwlib import label_errors
-from gdwlib.config import RunConfig, project_folder
 from gdwlib.data import Images, Split
 from gdwlib.data.randomness import rng, torch_seed
-from gdwlib.loading import Resident
-from gdwlib.machine import environment
-from gdwlib.records import write_file
-from gdwlib.training import load_split, prepare
+from gdwlib.runs import label_errors
+from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.loading import Resident
+from gdwlib.runs.machine import environment
+from gdwlib.runs.records import write_file
+from gdwlib.runs.training import load_split, prepare
 
 SETTINGS = {
     "fashion, uniform 40%": {"dataset": "fashion", "noise": "uniform", "noise_ratio": 0.4},

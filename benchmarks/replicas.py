@@ -20,14 +20,14 @@ import torch
 from gdwlib import bilevel, weighting
 from gdwlib.bench import Setting, as_text, keep, result_path
 from gdwlib.bench.setting import method, ratios, timed
-from gdwlib.config import project_folder
-from gdwlib.machine import keep_freed_memory
+from gdwlib.engines.replicas import Replica, train_together
 from gdwlib.methods import Batch, Method
-from gdwlib.replicas import Replica, train_together
+from gdwlib.runs.config import project_folder
+from gdwlib.runs.machine import keep_freed_memory
 
 
 def measure_replicas(setting: Setting, counts: list[int], rounds: int, say: Callable[[str], None]) -> list[dict]:
-    """K GDW steps on K networks: one after another, as one network in K groups (`gdwlib.replicas`), by
+    """K GDW steps on K networks: one after another, as one network in K groups (`gdwlib.engines.replicas`), by
     `torch.func.vmap`, and in K processes of a share of the threads each. Seconds a step, and over the first."""
     rows = []
     for count in counts:

@@ -24,11 +24,15 @@ from PIL import Image
 from sphinx.cmd.build import build_main
 
 import gdwlib
-from gdwlib import figures, plots, tables
-from gdwlib.config import fields_described
-from gdwlib.evidence import Evidence
+from gdwlib.companion import figures, plots, tables
+from gdwlib.companion.evidence import Evidence
+from gdwlib.runs.config import fields_described
 
 ROOT = Path(__file__).parents[1]
+MODULES = (  # in the API reference, besides methods and data, which have sections of their own
+    "weighting", "forward_mode", "bilevel", "learner", "models", "bench",
+    *(f"companion.{name}" for name in ("evidence", "tables", "paper", "contents", "plots", "figures", "explorer")),
+)  # fmt: skip
 PAGES = ("README.md", "profiles/README.md", "outputs/README.md", "data/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 SCALES = (("cifar10", "paper"), ("cifar100", "paper"), ("fashion", "small"), ("cifar10", "small"))
 
@@ -161,7 +165,7 @@ def figure_page(source: Path, every: list[dict]) -> None:
 def api_page(source: Path) -> None:
     """Every public name, by its docstring."""
     kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Registries": [], "Constants": []}
-    for name in gdwlib._HOME:
+    for name in gdwlib.__all__:
         thing = getattr(gdwlib, name)
         if isinstance(thing, type):
             kinds["Errors" if issubclass(thing, Exception) else "Classes"].append(name)
@@ -186,9 +190,8 @@ def api_page(source: Path) -> None:
                 if name == "RunConfig":
                     text += config_table()
     text += "Modules\n-------\n\n"
-    for name in (*gdwlib._MODULES, "forward_mode", "learner"):
-        if name not in ("methods", "data"):  # which have sections of their own
-            text += module(f"gdwlib.{name}")
+    for name in MODULES:
+        text += module(f"gdwlib.{name}")
     text += "Methods\n-------\n\n"
     for name, method in gdwlib.METHODS.items():
         text += f"{name}\n{'~' * len(name)}\n\n"
@@ -202,7 +205,7 @@ def api_page(source: Path) -> None:
 
 def module(name: str) -> str:
     """All of a module but what stands among the public names already."""
-    public = ", ".join(key for key in gdwlib._HOME if getattr(getattr(gdwlib, key), "__module__", None) == name)
+    public = ", ".join(key for key in gdwlib.__all__ if getattr(getattr(gdwlib, key), "__module__", None) == name)
     return f".. automodule:: {name}\n   :members:\n" + f"   :exclude-members: {public}\n" * bool(public) + "\n"
 
 

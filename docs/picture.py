@@ -8,7 +8,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import gdwlib
-from gdwlib import figures, plots
+from gdwlib.companion import figures, plots
 
 
 def main(to: Path) -> None:

@@ -4,9 +4,7 @@ All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). 
 these are the ones a `RunConfig` can name.
 """
 
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torchvision
@@ -14,13 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from gdwlib._types import Float, Tensor
-from gdwlib.data.errors import DataError
 
 
 class BasicBlock(nn.Module):
     """Two 3×3 convolutions with batch norm, and a parameter-free shortcut (option A of He et al. 2016)."""
 
-    replicas = 1  # networks side by side in the channels; see gdwlib.replicas
+    replicas = 1  # networks side by side in the channels; see gdwlib.engines.replicas
 
     def __init__(self, channels_in: int, channels: int, stride: int):
         super().__init__()
@@ -100,34 +97,6 @@ def mlp(num_classes: int, features: int) -> nn.Module:
         for layer in (nn.Linear(w_in, w_out, bias=False), nn.BatchNorm1d(w_out), nn.ReLU())
     ]
     return nn.Sequential(*hidden, nn.Linear(widths[-1], num_classes))
-
-
-def imagenet_weights() -> dict[str, torch.Tensor]:
-    """torchvision's ImageNet weights of ResNet-18 but for the last layer, downloaded once into PyTorch's cache.
-
-    Raises:
-        DataError: not there and not to be downloaded, or another file than torchvision publishes (which is not opened).
-    """
-    url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-    prefix = path.stem.rsplit("-", 1)[1]  # of its SHA-256 sum
-    if not path.is_file():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except (OSError, RuntimeError) as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(
-                f"pretrained: the ImageNet weights could not be downloaded ({reason}); put {path.name} from {url} into "
-                f"{path.parent}, or train from random weights with --no-pretrained"
-            ) from error
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(prefix):
-        found = f"SHA-256 {digest[:8]}…, expected {prefix}…"
-        raise DataError(f"{path}: altered or truncated ({found}); delete it and try again")
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value for name, value in state.items() if not name.startswith("fc.")}
 
 
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {

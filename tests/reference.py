@@ -1,4 +1,4 @@
-"""What the tests hold the methods to, by double backward. For GDW and MWNet themselves: `gdwlib.second_order`."""
+"""What the tests hold the methods to, by double backward. For GDW and MWNet themselves: `gdwlib.bench.second_order`."""
 
 import torch
 from torch.func import functional_call

@@ -9,8 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import gdwlib
 from gdwlib import bilevel, weighting
+from gdwlib.bench.second_order import SecondOrderGDW
 from gdwlib.models import CifarResNet, WeightNet
-from gdwlib.second_order import SecondOrderGDW
 
 
 class SmallNet(nn.Module):

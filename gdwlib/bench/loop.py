@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from gdwlib.bench.setting import Setting, timed
-from gdwlib.config import RunConfig
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng
-from gdwlib.diagnostics import WeightStatistics
-from gdwlib.loading import Resident
-from gdwlib.records import RunFolder
-from gdwlib.training import load_split, prepare
+from gdwlib.runs.config import RunConfig
+from gdwlib.runs.diagnostics import WeightStatistics
+from gdwlib.runs.loading import Resident
+from gdwlib.runs.records import RunFolder
+from gdwlib.runs.training import load_split, prepare
 
 
 def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable[[str], None]) -> dict:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from gdwlib.bench.setting import Setting
-from gdwlib.config import project_folder
-from gdwlib.machine import environment
-from gdwlib.records import write_file
+from gdwlib.runs.config import project_folder
+from gdwlib.runs.machine import environment
+from gdwlib.runs.records import write_file
 
 
 def result_path(outputs: Path, setting: Setting) -> Path:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gdwlib.config import PRECISIONS, RunConfig
 from gdwlib.methods import METHODS, Batch, Method, Task
 from gdwlib.models import CifarResNet
+from gdwlib.runs.config import PRECISIONS, RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,12 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 import gdwlib
+from gdwlib.bench.second_order import SecondOrderGDW
 from gdwlib.bench.setting import Setting, method, ratios, sgd, timed
-from gdwlib.capture import Captured, CudaGraph
-from gdwlib.config import PRECISIONS
+from gdwlib.engines.capture import Captured, CudaGraph
 from gdwlib.methods import METHODS, Batch
 from gdwlib.models import WeightNet
-from gdwlib.second_order import SecondOrderGDW
+from gdwlib.runs.config import PRECISIONS
 
 PLAIN, SECOND_ORDER, PUBLISHED, SAVING = "plain SGD", "gdw, double backward", "gdw, as published", "gdw, save_memory"
 CAPTURED = "gdw, CUDA graph"

@@ -17,11 +17,11 @@ import torchvision
 from gdwlib.data.clothing1m import CLOTHING1M
 from gdwlib.data.dataset import Dataset, Images, OwnData
 from gdwlib.data.errors import DataError
-from gdwlib.data.folder import fingerprint as folder_fingerprint
-from gdwlib.data.folder import open_folder
 from gdwlib.data.human import CIFAR10N, CIFAR100N, human_labels
-from gdwlib.data.table import fingerprint as table_fingerprint
-from gdwlib.data.table import open_table
+from gdwlib.data.own.folder import fingerprint as folder_fingerprint
+from gdwlib.data.own.folder import open_folder
+from gdwlib.data.own.table import fingerprint as table_fingerprint
+from gdwlib.data.own.table import open_table
 
 EMBEDDED = Path(__file__).with_name("fashion-mnist-subset.npz")  # in a checkout a link to data/, in a wheel the file
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from gdwlib import weighting
 from gdwlib._types import Float, Int, Tensor
-from gdwlib.config import RunConfig
 from gdwlib.learner import Learner
+from gdwlib.runs.config import RunConfig
 
 
 class Task(NamedTuple):

@@ -1,0 +1,192 @@
+"""What the records say: finding them by configuration, and the statistics over their seeds."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from gdwlib.runs.config import COMPUTED, RunConfig, project_folder
+from gdwlib.runs.records import RecordError, RunFolder, RunRecord
+
+CONFIDENCE = 0.95
+COMMITTED = "committed.sha256"  # in outputs/: what belongs to the project there
+Runs = dict[int, RunRecord]  # by seed
+
+
+class Interval(NamedTuple):
+    """An estimate over seeds with its two-sided 95% interval; infinite where one seed is all there is."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    p: float = np.nan  # two-sided, that the truth is 0; NaN where not tested
+
+    @property
+    def p_text(self) -> str:
+        return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+
+    def __str__(self) -> str:
+        if self.seeds < 2:
+            return f"{self.mean:+.2f} (1 seed)"
+        return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
+
+
+class Evidence:
+    """All complete records of an outputs folder, or those of some methods and seeds."""
+
+    def __init__(
+        self,
+        outputs: Path | str | None = None,
+        methods: Collection[str] | None = None,
+        seeds: Collection[int] | None = None,
+    ):
+        self.outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+        self._runs: dict[tuple, Runs] = {}
+        for path in sorted(self.outputs.glob("runs/*/result.json")):
+            config = _config(path.with_name("config.json"))
+            if config is None or config.run_id != path.parent.name:
+                continue
+            if (methods is None or config.method in methods) and (seeds is None or config.seed in seeds):
+                record, _ = RunFolder(self.outputs, config).load()
+                if record is not None:
+                    self._runs.setdefault(_key(config), {})[config.seed] = record
+
+    def runs(self, config: RunConfig) -> Runs:
+        """The records that differ from a configuration in nothing but the seed, by seed."""
+        return dict(sorted(self._runs.get(_key(config), {}).items()))
+
+    def of(self, dataset: str, preset: str) -> list[str]:
+        """The run ids of a data set's records at a preset."""
+        wanted = {"dataset": dataset, "preset": preset}
+        return [name for name, record in self.records().items() if wanted.items() <= record.config.items()]
+
+    def datasets(self) -> set[str]:
+        """The data sets with records."""
+        return {dict(key)["dataset"] for key in self._runs}
+
+    def records(self) -> dict[str, RunRecord]:
+        """All of them, by run id."""
+        return {record.path.name: record for runs in self._runs.values() for record in runs.values()}
+
+
+def copy_committed(outputs: Path, to: Path) -> None:
+    """Copy what the project itself keeps in outputs/, and nothing of a reader's, into an outputs folder of its own.
+
+    outputs/committed.sha256 lists it as `sha256sum` does: of a run its result.json, which has the other files' sums.
+
+    Raises:
+        RecordError: a listed file is missing or not as listed, with the way to get it back.
+    """
+    for line in (outputs / COMMITTED).read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        _copy_unaltered(outputs, to, name, digest)
+        if name.endswith("/result.json"):
+            for part, of_part in json.loads((to / name).read_text())["sha256"].items():
+                if not part.endswith(".pt"):  # networks are not committed
+                    _copy_unaltered(outputs, to, f"{Path(name).parent}/{part}", of_part)
+
+
+def _copy_unaltered(outputs: Path, to: Path, name: str, digest: str) -> None:
+    file = outputs / name
+    if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        state = "not as committed" if file.is_file() else "missing, though it was committed"
+        raise RecordError(f"{file}: {state}; get it back: git checkout -- outputs/{Path(name).parent}")
+    (to / name).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, to / name)
+
+
+class Again(NamedTuple):
+    """A run that was trained twice."""
+
+    run_id: str
+    equal: bool  # every epoch's losses and accuracy, bit for bit
+    before: RunRecord
+    after: RunRecord
+
+    @property
+    def gap(self) -> float | None:
+        """How much the final accuracy differs, in points; None without a test set."""
+        before, after = self.before.final_accuracy, self.after.final_accuracy
+        return None if before is None else after - before
+
+
+def trained_twice(before: Evidence, after: Evidence) -> list[Again]:
+    """The runs of which both folders have a record, by run id. What may differ on another machine, another number of
+    threads or another torch is the order of sums, which training amplifies."""
+    ours, theirs = before.records(), after.records()
+    return [
+        Again(
+            run_id,
+            _numbers(ours[run_id]) == _numbers(theirs[run_id]),
+            ours[run_id],
+            theirs[run_id],
+        )
+        for run_id in sorted(ours.keys() & theirs.keys())
+    ]
+
+
+def _numbers(record: RunRecord) -> list[dict]:
+    """What the epochs came to, without how long they took."""
+    times = ("seconds", "per_second")
+    return [{name: value for name, value in line.items() if not name.endswith(times)} for line in record.metrics]
+
+
+def _config(path: Path) -> RunConfig | None:
+    """None where the file is damaged, or of another version of the code."""
+    try:
+        return RunConfig(**json.loads(path.read_text())["config"] | {"device": "auto"})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _key(config: RunConfig) -> tuple:
+    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", *COMPUTED)))
+
+
+def final_accuracy(record: RunRecord) -> float:
+    """The mean test accuracy of the last five epochs, percent. For `paired`, of runs that have a test set."""
+    return record.result["final_accuracy"]
+
+
+def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Probability that a positive example's score exceeds a negative one's (ties count half)."""
+    return float(
+        stats.mannwhitneyu(scores[positive], scores[~positive]).statistic / (positive.sum() * (~positive).sum())
+    )
+
+
+def mean_interval(values: Iterable[float]) -> Interval | None:
+    """Mean and t interval of a value a seed; None where there is none."""
+    values = np.array([value for value in values if value is not None], float)
+    if not len(values):
+        return None
+    mean = float(values.mean())
+    half, p = np.inf, np.nan
+    if len(values) > 1:
+        error = float(values.std(ddof=1) / np.sqrt(len(values)))
+        half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+        p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1)) if error > 0 else float(mean == 0)
+    return Interval(mean, mean - half, mean + half, len(values), p)
+
+
+def paired(ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final_accuracy) -> Interval | None:
+    """The mean difference over common seeds, paired: a seed means the same images, noise and order for both, unless
+    they differ in a field that decides these (meta set, batch size)."""
+    common = sorted(set(ours) & set(theirs))
+    return mean_interval(value(ours[seed]) - value(theirs[seed]) for seed in common)
+
+
+def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
+    """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an F test."""
+    a, b = (np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs))
+    if min(len(a), len(b)) < 2 or a.std() == 0 or b.std() == 0:
+        return None
+    ratio = float(a.var(ddof=1) / b.var(ddof=1))
+    low, high = (ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))
+    return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(len(a), len(b)))

@@ -1,0 +1,309 @@
+"""The paper's tables and its Figures 5 and 6 as pictures of our records. The look, and what other notebooks draw, is in
+plots.py. Accuracies and shares are percent, gains points."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from pandas.io.formats.style import Styler
+
+from gdwlib.companion.evidence import Evidence
+from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, drawn_from, gallery, provenance, style
+from gdwlib.companion.tables import PUBLISHED, TABLES, records_of, row_name
+from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
+from gdwlib.data.pictures import open_picture
+from gdwlib.runs.config import RunConfig
+from gdwlib.runs.label_errors import Suspect
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.training import load_split
+
+VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
+
+
+def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
+    """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and ours. A panel a
+    level; ours with the 95% interval of the paired difference, where there are several seeds."""
+    table = TABLES[frame.attrs["number"]]
+    levels = list(dict.fromkeys(frame["level"]))
+    known = frame["paper over Base"].notna() | frame["over Base"].notna()
+    shown = frame[known & (frame["method"] != "base")]
+    rows = list(dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True)))
+    figure, grid = plt.subplots(
+        1, len(levels), figsize=(9.5 if len(levels) > 1 else 7.5, 1.1 + 0.36 * len(rows)), sharey=True, squeeze=False
+    )
+    for axes, level in zip(grid[0], levels, strict=True):
+        here = shown[shown["level"] == level].set_index(["method", "recipe"])
+        for place, row in enumerate(rows):
+            if row not in here.index:
+                continue
+            cell = here.loc[row]
+            axes.plot(cell["paper over Base"], place, "D", markersize=7, mfc="none", mec="0.25", mew=1.4)
+            if (gain := cell["over Base"]) is not None:
+                half = gain.high - gain.mean if gain.seeds > 1 else 0
+                colour = PALETTE[0] if row[0] == "gdw" else PALETTE[1]
+                axes.errorbar(gain.mean, place, xerr=half, fmt="o", color=colour, markersize=6, capsize=3, lw=1.4)
+        axes.axvline(0, color="0.3", linewidth=0.9)
+        axes.set_xlabel("gain over Base (points)")
+        if len(levels) > 1:
+            axes.set_title(table.label(level), fontsize=11)
+    grid[0, 0].set_yticks(range(len(rows)), [row_name(*row) for row in rows])
+    grid[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+    published = PUBLISHED[frame.attrs["published"]]
+    ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
+    handles = [
+        plt.Line2D([], [], marker="D", ls="", mfc="none", mec="0.25", label=f"paper, {published}"),
+        plt.Line2D([], [], marker="o", color=PALETTE[1], label=ours),
+        plt.Line2D([], [], marker="o", color=PALETTE[0], label=f"{ours}, GDW"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    bars = "; bars: 95% intervals, paired by seed" if frame["seeds"].max() > 1 else ""
+    return provenance(figure, records_of(frame, evidence), bars)
+
+
+def increased_ratios(records: Sequence[RunRecord]) -> Figure:
+    """Figure 5's picture: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds,
+    dotted ones what the paper reports on CIFAR-10 with 40% uniform noise."""
+    labels = {
+        "clean_nontarget": "non-target, label right",
+        "mislabelled_nontarget": "non-target, label wrong",
+        "mislabelled_true_target": "true target, label wrong",
+    }
+    _require_statistics(records, "increased")
+    figure, axes = plt.subplots(figsize=(8.5, 4))
+    frame = pd.DataFrame(
+        {"epoch": m["epoch"], "seed": r.config["seed"], "position": label, "percent": m["increased"][key]}
+        for r in records
+        for m in r.metrics
+        for key, label in labels.items()
+    )
+    _seeds_and_mean(axes, frame, "position", "percent", [PALETTE[0], PALETTE[4], PALETTE[3]])
+    for level, text in ((65, "paper: non-target about 65%"), (20, "paper: true target below 20%")):
+        axes.axhline(level, color="0.35", linestyle=":", linewidth=1.3)
+        _note(axes, level, text)
+    axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """The idea in one picture: the messages that one wrong label sends, and how far each is heard. `case` is what
+    `gdwlib.anatomy` returns; a bar is what multiplies class j's part of the gradient, p_j - y_j."""
+    i = int(case["shown"])
+    true, given = int(case["true"][i]), int(case["given"][i])
+    texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
+    wrong = [j in (true, given) for j in range(len(classes))]
+    columns = {
+        "plain training:\nevery message in full": np.ones(len(classes)),
+        "a weight an image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
+        "a weight a class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
+    }
+    figure, (left, *bars) = plt.subplots(1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25))
+    image = case["images"][i]
+    left.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray_r")
+    left.set_title(f"a {classes[true]},\nlabelled “{classes[given]}”", fontsize=11)
+    left.axis("off")
+    for axes, (title, weights) in zip(bars, columns.items(), strict=True):
+        axes.barh(texts, weights, color=[WRONG if bad else CLEAN for bad in wrong], height=0.72)
+        for j, weight in enumerate(weights):
+            axes.text(weight - 0.02, j, f"{weight:.2f}", va="center", ha="right", color="white", fontsize=8)
+        axes.set_title(title, fontsize=9.5)
+        axes.set(xlim=(0, 1.05), xticks=[], xlabel="weight of the message")
+        axes.grid(False)
+        axes.invert_yaxis()
+        if axes is not bars[0]:
+            axes.set_yticks([])
+    for text, bad in zip(bars[0].get_yticklabels(), wrong, strict=True):
+        text.set_color(WRONG if bad else CLEAN)
+    handles = [plt.Rectangle((0, 0), 1, 1, color=colour) for colour in (CLEAN, WRONG)]
+    names = ["right message", "wrong message"]
+    figure.legend(handles, names, loc="outside lower left", ncols=2, fontsize=9, frameon=False)
+    return figure
+
+
+def second_smallest(records: Sequence[RunRecord]) -> Figure:
+    """Figure 6's picture: on the smallest class's images, the share of the second smallest class's weights that the
+    meta step increased."""
+    _require_statistics(records, "increased_second_smallest")
+    figure, axes = plt.subplots(figsize=(8.5, 3.8))
+    frame = pd.DataFrame(
+        {
+            "epoch": m["epoch"],
+            "seed": r.config["seed"],
+            "method": row_name(r.config["method"], r.config["recipe"]),
+            "percent": m["increased_second_smallest"],
+        }
+        for r in records
+        for m in r.metrics
+    )
+    _seeds_and_mean(axes, frame, "method", "percent", [PALETTE[0], PALETTE[1]])
+    axes.axhline(10, color="0.35", linestyle=":", linewidth=1.3)
+    _note(axes, 10, "paper: GDW below 10%")
+    axes.set(
+        xlabel="epoch",
+        ylabel="images of the smallest class on which\nthe second smallest's weight rose (%)",
+        ylim=(-3, 103),
+    )
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
+    """What the meta step asks of images by their loss (`gdwlib.pulls`): a row a setting, a column an epoch. Each point
+    is a fifth of the training images; the number beside it is how many percent of their labels are wrong."""
+    figure, grid = plt.subplots(
+        len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
+    )
+    lines = (("pull_right", CLEAN, "label right"), ("pull_wrong", WRONG, "label wrong"), ("pull", "black", "all"))
+    for row, (name, rows) in zip(grid, found.items(), strict=True):
+        for axes, epoch in zip(row, epochs, strict=True):
+            part = pd.DataFrame([line for line in rows if line["epoch"] == epoch]).astype(float)
+            for column, colour, label in lines:
+                thick = {"marker": "o", "linewidth": 2.4} if column == "pull" else {"marker": ".", "linewidth": 1.2}
+                axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
+            for loss, pull, wrong in part[["loss", "pull", "wrong"]].itertuples(index=False):
+                axes.annotate(
+                    f"{wrong:.0f}%",
+                    (loss, pull),
+                    xytext=(0, 7),
+                    textcoords="offset points",
+                    ha="center",
+                    fontsize=8,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 0.8},
+                    zorder=5,
+                )
+            axes.axhline(0, color="0.3", linewidth=0.9)
+            axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
+            axes.margins(x=0.08)
+        row[0].set_ylabel("pull on the weight (nats)")
+    for axes in grid[-1]:
+        axes.set_xlabel("loss (nats)")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    labels[-1] = "all; beside it, how many of the labels are wrong"
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def _require_statistics(records: Sequence[RunRecord], name: str) -> None:
+    if not records or any(line[name] is None for record in records for line in record.metrics):
+        raise ValueError(f"records: need runs of gdw or mwnet whose epochs have {name!r}")
+
+
+def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
+    """A thin line a seed, a thick one their mean, a colour and a dash pattern a value of `hue`."""
+    order = list(dict.fromkeys(frame[hue]))
+    common = dict(data=frame, x="epoch", y=y, hue=hue, hue_order=order, palette=list(palette)[: len(order)], ax=axes)
+    sns.lineplot(**common, units="seed", estimator=None, linewidth=0.8, alpha=0.45, legend=False)
+    sns.lineplot(**common, style=hue, style_order=order, errorbar=None, linewidth=2.4)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.legend(title=None, fontsize=9)
+
+
+def _note(axes: Axes, level: float, text: str) -> None:
+    """A word on a horizontal line, at its right end."""
+    place: Any = dict(xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top")
+    axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
+
+
+def verdict_table(card: pd.DataFrame) -> Styler:
+    """A scorecard (`paper.scorecard`) for a notebook: text to the left, verdicts in their colours."""
+    colours = {verdict: f"color: {to_hex(colour)}; font-weight: bold" for verdict, colour in VERDICTS.items()}
+    colours[UNDECIDED] = "color: #666666"
+    return (
+        card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")  # its own, the same in every run
+        .map(lambda verdict: colours[verdict], subset=list(card.columns[2:4]))
+        .set_properties(**{"text-align": "left"})
+        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
+    )
+
+
+def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
+    """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with its interval, by
+    its own verdict; the claim says which side of zero it is on."""
+    figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
+    for verdict, colour in VERDICTS.items():
+        part = found[found["verdict"] == verdict]
+        half = part["high"] - part["mean"]
+        axes.errorbar(
+            part["mean"],
+            part.index,
+            xerr=half.where(np.isfinite(half), 0),
+            fmt="o",
+            color=colour,
+            capsize=3,
+            label=verdict,
+        )
+    axes.axvline(0, color="0.3", linewidth=0.9)
+    axes.set_yticks(found.index, found["quantity"], fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str | None = None) -> Figure:
+    """The most suspect images of a run's training set: the label given, the one proposed, and the score."""
+    style()
+    if config.data_folder is not None:
+        images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
+    else:
+        split = load_split(config, data)
+        at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
+        images = [np.asarray(split.train.images)[at[row.id]] for row in worst]
+    captions = [
+        f"{_short(row.label)}\n{row.score:.2f}" + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
+        for row in worst
+    ]
+    figure = gallery(
+        images, captions, [False] * len(worst), grey="gray_r" if config.dataset.startswith("fashion") else "gray"
+    )
+    figure.supxlabel(f"{config.run_id}: label given; how probably it is wrong → the label proposed", fontsize=8,
+                     color="0.35", x=0.01, ha="left")  # fmt: skip
+    return drawn_from(figure, [config.run_id])
+
+
+def _thumbnail(path: Path) -> np.ndarray:
+    picture = open_picture(path, at_least=120)
+    picture.thumbnail((120, 120))
+    array = np.asarray(picture)
+    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 16 else f"{label[:15]}…"
+
+
+def as_png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def detectors(rows: pd.DataFrame) -> Figure:
+    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a detector,
+    a dot a seed."""
+    measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
+    figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
+    for axes, (name, head) in zip(grid, measures.items(), strict=True):
+        sns.stripplot(
+            rows, x=name, y="setting", hue="detector", dodge=True, jitter=False, size=7, alpha=0.8,
+            palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]], ax=axes, legend=axes is grid[0],
+        )  # fmt: skip
+        axes.set(xlabel=head, ylabel=None)
+        for edge in range(1, rows["setting"].nunique()):
+            axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
+    handles, names = grid[0].get_legend_handles_labels()
+    grid[0].get_legend().remove()
+    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    figure.supxlabel(
+        "small preset; a dot a seed; python benchmarks/detectors.py", fontsize=8, color="0.35", x=0.01, ha="left"
+    )
+    return drawn_from(figure, ["figures/detectors.json"])

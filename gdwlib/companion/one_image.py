@@ -1,0 +1,147 @@
+"""One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment (Figures 1 and 4)."""
+
+import contextlib
+import copy
+import io
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from gdwlib.data.batches import meta_order, train_order
+from gdwlib.gdw import GDW, make_weight_optimizer
+from gdwlib.runs.config import RunConfig, nearest, project_folder
+from gdwlib.runs.loading import Resident
+from gdwlib.runs.records import write_file
+from gdwlib.runs.training import load_split, run
+
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # a damaged file of arrays
+ANATOMY = (
+    "run", "id", "images", "shown", "class_lr", "clip", "zero_mean", "given", "true", "losses", "probs",
+    "first_weights", "class_weights", "class_gradient", "mwnet_first", "mwnet_weights",
+)  # fmt: skip
+
+
+def anatomy(
+    config: RunConfig, true: str, given: str, *, outputs: Path | str | None = None, data: Path | str | None = None
+) -> dict[str, np.ndarray]:
+    """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100 training images.
+
+    The image shown is the first of class `true` labelled `given`, by dataset id; the others are the first of the
+    run's first epoch; the meta batch likewise. The learning rate is half the run's, the schedule's middle. The
+    result is kept in outputs/figures, and read from there the next time.
+
+    Returns:
+        arrays by name: `run`, its id; `id`, the image's; `shown`: its row in the arrays below; `images` (n, channels,
+        H, W) uint8 of the batch, before any averaging; `class_lr`, `clip` and `zero_mean` of the step; (n,):
+        `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
+        `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
+
+    Raises:
+        ValueError: an unknown class name, no such image in the run's training set, or a method without a weighting
+            network.
+    """
+    if config.method not in ("gdw", "mwnet"):
+        raise ValueError(f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}")
+    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+    path = outputs / "figures" / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
+    with contextlib.suppress(*UNREADABLE):
+        with np.load(io.BytesIO(path.read_bytes())) as arrays:
+            return {name: arrays[name] for name in ANATOMY}
+    split = load_split(config, data)
+    for name in (true, given):
+        if name not in split.classes:
+            raise ValueError(f"{config.dataset} has no class {name!r}{nearest(name, split.classes)}")
+    t, g = split.classes.index(true), split.classes.index(given)
+    candidates = np.flatnonzero((split.train.labels == t) & (split.given == g))
+    if not len(candidates):
+        raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
+    with tempfile.TemporaryDirectory() as elsewhere:
+        record = run(config, outputs=outputs, data=data)
+        if not (record.path / "model.pt").is_file():  # a record from the repository: train once more for the networks
+            record = run(config, outputs=elsewhere, data=data)
+        network = record.model(len(split.classes), len(split.mean))
+        weight_net = record.weight_net()
+    order = train_order(len(split.given), config.seed, 0)
+    rows = np.concatenate([candidates[:1], order[order != candidates[0]][:99]])  # (n,)
+    resident = Resident(config, split, torch.device("cpu"))
+    resident.augment = False
+    meta_rows = meta_order(len(split.meta.labels), min(100, len(split.meta.labels)), config.seed, 0)
+    batch = resident.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
+
+    arrays = {
+        "run": np.array(config.run_id),
+        "id": split.train.ids[rows[0]],
+        "images": np.asarray(split.train.images[rows]),
+        "shown": np.array(0),
+        "class_lr": np.array(0.1 * len(rows) * len(split.classes) if config.class_lr is None else config.class_lr),
+        "clip": np.array(config.clip),
+        "zero_mean": np.array(config.zero_mean),
+        "given": split.given[rows],
+        "true": split.train.labels[rows],
+    }
+    for level in ("class", "instance"):
+        theta, phi = (copy.deepcopy(part).to(resident.mean.dtype) for part in (network, weight_net))
+        gdw = GDW(
+            theta,
+            torch.optim.SGD(theta.parameters(), config.lr / 2),
+            len(split.classes),
+            weight_net=phi,
+            weight_optimizer=make_weight_optimizer(phi, lr=config.weight_lr, weight_decay=config.weight_weight_decay),
+            class_lr=config.class_lr,
+            clip=config.clip,
+            zero_mean=config.zero_mean,
+            level=level,
+        )
+        out = gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
+        if level == "class":
+            losses = torch.nn.functional.cross_entropy(out.logits, batch.y, reduction="none")
+            kept = {
+                "losses": losses,
+                "probs": out.logits.softmax(1),
+                "first_weights": out.first_weights,
+                "class_weights": out.class_weights,
+                "class_gradient": out.class_gradient,
+            }
+        else:
+            kept = {"mwnet_first": out.first_weights, "mwnet_weights": out.class_weights}
+        arrays |= {name: value.numpy() for name, value in kept.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_file(path, buffer.getvalue())
+    return arrays
+
+
+def pictures(
+    config: RunConfig,
+    ids: Sequence[int],
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
+) -> np.ndarray:
+    """Training images of a run, by id, (n, channels, H, W) uint8, before any averaging. They are kept in
+    outputs/figures and read from there the next time, so that a figure can be drawn without the data set.
+
+    Raises:
+        ValueError: an id that is not among the run's training images.
+    """
+    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+    path = outputs / "figures" / f"pictures-{config.run_id}.npz"
+    wanted = np.asarray(ids)  # (n,)
+    with contextlib.suppress(*UNREADABLE):
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            if np.array_equal(arrays["ids"], wanted):
+                return arrays["images"]
+    split = load_split(config, data)
+    where = {id_: k for k, id_ in enumerate(split.train.ids.tolist())}
+    if absent := [id_ for id_ in wanted.tolist() if id_ not in where]:
+        raise ValueError(f"{config.run_id}: has no training image {absent[0]}")
+    images = np.asarray(split.train.images[np.array([where[id_] for id_ in wanted.tolist()])])
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=ids, images=images)
+    write_file(path, buffer.getvalue())
+    return images

@@ -1,0 +1,272 @@
+"""The look of all figures, and those of runs and of speed; figures.py has those of tables, claims and single images.
+Each function draws on axes of its own, returns the figure, and says where its numbers come from. Percentages are
+percent, losses nats."""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from gdwlib.companion.evidence import auroc
+from gdwlib.companion.tables import NAMES
+from gdwlib.runs.records import RunRecord
+
+PALETTE = sns.color_palette("colorblind")
+COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[2]}
+CLEAN, WRONG = PALETTE[0], PALETTE[3]
+
+
+def _position(name: str) -> tuple[int, str]:
+    """Sorts the four methods of the quickstart first, the others by name after them."""
+    known = list(COLOURS)
+    return (known.index(name) if name in known else len(known), name)
+
+
+def style() -> None:
+    """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
+    sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
+    plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True})
+    pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None)
+
+
+def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
+    """A line under the figure: which runs, what code. Its files name them one by one."""
+    seeds = sorted({record.config["seed"] for record in records})
+    versions = sorted({f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records})
+    presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
+    text = (
+        f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
+    )
+    figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
+    return drawn_from(figure, [record.path.name for record in records])
+
+
+def drawn_from(figure: Figure, sources: Iterable[str]) -> Figure:
+    """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files it is saved to."""
+    keywords, plain = {"Keywords": " ".join(sources)}, figure.canvas.print_figure
+
+    def print_figure(filename: Any, *args: Any, format: str | None = None, **how: Any) -> Any:
+        suffix = Path(filename).suffix.removeprefix(".") if isinstance(filename, str | PathLike) else ""
+        kind = format or suffix or plt.rcParams["savefig.format"]
+        if kind.lower() in ("png", "pdf", "svg"):  # others have no such field
+            how["metadata"] = keywords | (how.get("metadata") or {})
+        return plain(filename, *args, **how | {"format": format})
+
+    figure.canvas.print_figure = print_figure  # type: ignore[method-assign]
+    return figure
+
+
+def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """A row a method: each seed's final accuracy (mean of the last five epochs, percent), their mean and their
+    standard deviation over seeds; the best epoch's mean beside it, for information."""
+    rows = pd.DataFrame(
+        {
+            "method": NAMES.get(record.config["method"], record.config["method"]),
+            "seed": record.config["seed"],
+            "final": record.result["final_accuracy"],
+            "best": record.result["best_accuracy"],
+        }
+        for record in records
+    )
+    table = rows.pivot(index="method", columns="seed", values="final").add_prefix("seed ")
+    table["mean"] = rows.groupby("method")["final"].mean()
+    table["std"] = rows.groupby("method")["final"].std()
+    table["best epoch (mean)"] = rows.groupby("method")["best"].mean()
+    order = sorted(table.index, key=_position)
+    table.columns.name = None
+    return table.loc[order].round(2)
+
+
+def learning_curves(records: Sequence[RunRecord]) -> Figure:
+    """Test accuracy after each epoch: a thin line a seed, a thick one their mean."""
+    figure, axes = plt.subplots(figsize=(8.5, 4.2))
+    frame = pd.DataFrame(
+        {
+            "method": NAMES.get(r.config["method"], r.config["method"]),
+            "seed": r.config["seed"],
+            "epoch": m["epoch"],
+            "accuracy": m["test_accuracy"],
+        }
+        for r in records
+        for m in r.metrics
+    )
+    order = sorted(set(frame["method"]), key=_position)
+    colours = dict(zip(order, PALETTE[3:], strict=False)) | COLOURS  # a method of one's own takes what is left
+    common = dict(data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes)
+    sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
+    sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
+    axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.legend(title=None, loc="lower right")
+    return provenance(figure, records, "; thin lines: single seeds")
+
+
+def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
+    """Figure 3's picture: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
+    column a seed; the title gives the AUROC of ω_t as a detector of right labels."""
+    methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m)))
+    seeds = sorted({record.config["seed"] for record in records})
+    figure, grid = plt.subplots(
+        len(methods), len(seeds), figsize=(9.5, 2.7 * len(methods)), sharex="row", sharey="row", squeeze=False
+    )
+    for row, method in zip(grid, methods, strict=True):
+        for axes, seed in zip(row, seeds, strict=True):
+            (record,) = (r for r in records if (r.config["method"], r.config["seed"]) == (method, seed))
+            weights = record.examples["target_weights"]
+            right = record.examples["given_labels"] == record.examples["true_labels"]
+            bins = np.linspace(
+                0, max(r.examples["target_weights"].max() for r in records if r.config["method"] == method), 41
+            )
+            for chosen, colour, label in ((right, CLEAN, "label right"), (~right, WRONG, "label wrong")):
+                share = np.full(chosen.sum(), 100 / chosen.sum())
+                axes.hist(weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label)
+            axes.set_title(f"{NAMES.get(method, method)}, seed {seed}: AUROC {auroc(weights, right):.3f}", fontsize=10)
+        row[0].set_ylabel("images of the group (%)")
+    for axes in grid[-1]:
+        axes.set_xlabel("target weight $\\omega_t$")
+    grid[0, 0].legend(fontsize=9, loc="upper center")
+    return provenance(figure, records, "; last epoch")
+
+
+def gallery(
+    images: Sequence[np.ndarray], captions: Sequence[str], right: Sequence[bool], columns: int = 8, grey: str = "gray_r"
+) -> Figure:
+    """Pictures with captions, framed by whether the label is right. images: N of (channels, H, W) uint8; `grey` is the
+    colour map of those of one channel."""
+    rows = -(-len(images) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, image, caption, fine in zip(grid.flat, images, captions, right, strict=False):
+        axes.axis("on")
+        axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap=grey if len(image) == 1 else None)
+        axes.set(xticks=[], yticks=[])
+        axes.grid(False)
+        axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)
+        for side in axes.spines.values():
+            side.set(visible=True, color=CLEAN if fine else WRONG, linewidth=2)
+    return figure
+
+
+def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> Figure:
+    """How often each class is labelled as each other: a row a true class, in percent of its images.
+    given, true: (N,)."""
+    counts = np.zeros((len(classes), len(classes)))
+    np.add.at(counts, (true, given), 1)
+    shares = pd.DataFrame(100 * counts / counts.sum(1, keepdims=True), classes, classes)
+    figure, axes = plt.subplots(figsize=(8.5, 6.2))
+    few = len(classes) <= 20
+    sns.heatmap(
+        shares, ax=axes, cmap="cividis", vmin=0, vmax=100, annot=few, fmt=".0f", annot_kws={"fontsize": 9},
+        square=True, xticklabels=few, yticklabels=few, cbar_kws={"label": "images of the true class (%)"},
+    )  # fmt: skip
+    axes.set(xlabel="label given", ylabel="true class")
+    axes.tick_params(axis="x", labelrotation=45)
+    axes.tick_params(axis="y", labelrotation=0)
+    return figure
+
+
+def class_bars(values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str) -> Figure:
+    """One group of bars a class, a colour a series; `marked` classes get a note under their name."""
+    figure, axes = plt.subplots(figsize=(9.5, 3.6))
+    names = [f"{name}\n({marked[j]})" if j in marked else name for j, name in enumerate(classes)]
+    frame = pd.DataFrame(values | {"class": names}).melt("class", var_name="series", value_name="value")
+    sns.barplot(frame, x="class", y="value", hue="series", ax=axes, palette="colorblind")
+    axes.axhline(0, color="0.3", linewidth=0.8)
+    axes.set(xlabel=None, ylabel=ylabel)
+    axes.tick_params(axis="x", labelsize=9)
+    axes.legend(title=None, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values), frameon=False)
+    return figure
+
+
+def curves_by(frames: dict[str, pd.DataFrame], columns: Sequence[str], x: str, units: str | None = None) -> Figure:
+    """A panel a column over `x`, a colour a frame, a line a unit (a seed)."""
+    figure, grid = plt.subplots(1, len(columns), figsize=(9.5, 3.4), squeeze=False)
+    frame = pd.concat(part.assign(series=name) for name, part in frames.items())
+    for axes, column in zip(grid[0], columns, strict=True):
+        sns.lineplot(
+            frame, x=x, y=column, hue="series", style="series", units=units, estimator=None, ax=axes, linewidth=1.8
+        )
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        handles, labels = axes.get_legend_handles_labels()
+        axes.get_legend().remove()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(frames), fontsize=9, frameon=False)
+    return figure
+
+
+def step_costs(rows: Sequence[dict]) -> Figure:
+    """Time and peak memory of each step over plain SGD's: bars, with the quartiles of the rounds; diamonds where the
+    counted operations alone would put it. Rows as `bench.measure_steps` gives them."""
+    rows = [row for row in rows if row["step"] != rows[0]["step"]]
+    names = [NAMES.get(row["step"], row["step"].replace("gdw", "GDW")) for row in rows]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(rows) + 1.2), sharey=True)
+    colours = [PALETTE[0] if name.startswith("GDW") else PALETTE[7] for name in names]
+    times = [row["time_ratio"] for row in rows]
+    low, high = zip(*(row["time_ratio_quartiles"] for row in rows), strict=True)
+    spread = [
+        [max(0, t - q) for t, q in zip(times, low, strict=True)],
+        [q - t for t, q in zip(times, high, strict=True)],
+    ]
+    left.barh(names, times, xerr=spread, color=colours, error_kw={"linewidth": 1, "ecolor": "0.2"})
+    left.plot([row["operations_ratio"] for row in rows], names, "D", color="black", markersize=4, label="operations")
+    right.barh(names, [row["peak_mib_ratio"] for row in rows], color=colours)
+    left.invert_yaxis()
+    left.set_xlabel("time, in plain SGD steps (thin lines: quartiles)")
+    right.set_xlabel("peak memory, in plain SGD steps")
+    left.legend(loc="lower right", fontsize=9)
+    for axes in (left, right):
+        axes.axvline(1, color="0.3", linewidth=0.8)
+        axes.grid(axis="y", visible=False)
+    return figure
+
+
+def step_parts(rows: Sequence[dict]) -> Figure:
+    """Seconds of a step by part, a bar a method. Rows as `bench.measure_parts` gives them."""
+    table = pd.DataFrame(rows).pivot(index="step", columns="part", values="seconds")
+    table = table[list(dict.fromkeys(row["part"] for row in rows))]  # in the order of a step
+    table = table.loc[list(dict.fromkeys(row["step"] for row in rows))].rename(index=NAMES)
+    figure, axes = plt.subplots(figsize=(9.5, 0.33 * len(table) + 1.5))
+    start = np.zeros(len(table))
+    for part, colour in zip(table.columns, [*PALETTE[:4], PALETTE[7]], strict=False):
+        axes.barh(table.index, table[part], left=start, color=colour, label=part)
+        start = start + table[part].to_numpy()
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel("seconds a step")
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    return figure
+
+
+def cost_growth(rows: Sequence[dict]) -> Figure:
+    """GDW's and MWNet's time over plain SGD's, against classes, batch size and depth: lines, with the quartiles of the
+    rounds; dotted: counted operations. Rows as `bench.measure_growth` gives them."""
+    usual = {"num_classes": 10, "batch_size": 100, "depth": 32}
+    labels = {"num_classes": "classes", "batch_size": "images a batch", "depth": "layers"}
+    figure, grid = plt.subplots(1, 3, figsize=(9.5, 3.2), sharey=True)
+    dotted = False
+    for axes, (key, label) in zip(grid, labels.items(), strict=True):
+        for step, colour in (("gdw", COLOURS["GDW"]), ("mwnet", COLOURS["MWNet"])):
+            others = usual.items() - {(key, usual[key])}
+            chosen = sorted(
+                (r for r in rows if r["step"] == step and all(r[k] == v for k, v in others)), key=lambda r: r[key]
+            )
+            xs = [row[key] for row in chosen]
+            axes.plot(xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step])
+            quartiles = np.array([row["time_ratio_quartiles"] for row in chosen]).T
+            axes.fill_between(xs, *quartiles, color=colour, alpha=0.2)
+            label_once = None if dotted else "operations"
+            axes.plot(xs, [row["operations_ratio"] for row in chosen], ":", color="black", label=label_once)
+            dotted = True
+        axes.set(xlabel=label, xscale="log")
+        axes.set_xticks(xs, [str(x) for x in xs])
+        axes.minorticks_off()
+    grid[0].set(ylabel="time, in plain SGD steps", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows)))
+    grid[0].legend(fontsize=9, loc="lower left")
+    return figure

@@ -1,0 +1,1 @@
+"""Folders of pictures and tables of the user's own."""

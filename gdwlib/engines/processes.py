@@ -1,0 +1,162 @@
+"""One run over several processes, started by `torchrun --nproc-per-node=N -m gdwlib run …`.
+
+Every process holds the network, the data and the method's state, and passes its own part of each train and meta batch
+through the network. The logits of all parts are gathered, and from them every process computes the same weights: a
+method sees the whole batch, so that its sums over it (Eq. 11's ℓ₁ norm, the weighting network's gradient) need no
+change. Summed over the processes are the gradients with respect to θ: of the virtual step, before θ̂ is formed; of the
+meta loss, v; and of the update. Batch norm takes its statistics over all parts (`SyncedBatchNorm`). So all processes
+keep the same θ and φ, and a run has the numbers that one process gives it, up to the order of sums.
+"""
+
+import contextlib
+import copy
+import os
+import signal
+import zlib
+from collections.abc import Iterator
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from gdwlib import bilevel
+from gdwlib._types import Tensor
+from gdwlib.engines.collective import LOST, ProcessLost, lost, total
+from gdwlib.engines.synced_batch_norm import SyncedBatchNorm
+from gdwlib.learner import HERE, Engine
+
+
+class Shared:
+    """A forward pass of which each process has made its part; the counterpart of `bilevel.Forward`."""
+
+    def __init__(self, team: "Team", part: bilevel.Forward, count: int):
+        self.team, self.part, self.count = team, part, count
+        self.buffers = part.buffers  # the same everywhere, as batch norm's statistics are
+        self.logits = team.gathered(part.logits, count)  # (n, C)
+
+    def pullback(self, c: Tensor, last: bool = False) -> tuple[bilevel.State]:
+        (gradient,) = self.part.pullback(c[self.team.rows(self.count)], last=last)
+        return (self.team.summed(gradient),)
+
+
+class Team(Engine):
+    """The processes of a run, in the place of `Engine`: this one's rank, and what they do together."""
+
+    def __init__(self):
+        self.rank, self.processes = dist.get_rank(), dist.get_world_size()
+        self._synced: dict[nn.Module, nn.Module] = {}
+
+    def rows(self, count: int) -> slice:
+        """Which of a batch's rows are this process's."""
+        return slice(count * self.rank // self.processes, count * (self.rank + 1) // self.processes)
+
+    def forward(self, model: nn.Module, params, buffers, x: Tensor, keep: bool = True) -> Shared:
+        part = bilevel.forward(self.synced(model), params, buffers, x[self.rows(len(x))], keep)
+        return Shared(self, part, len(x))
+
+    def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, done: Shared) -> tuple[Tensor, Tensor]:
+        """As `bilevel.look_ahead`."""
+        n, m = len(x), len(x_meta)
+        theta_hat = params
+        if c is not None:
+            (gradient,) = done.pullback(c / n)
+            theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
+        done.part.rest()
+        network, mine = self.synced(model), self.rows(m)
+        v, meta_losses = bilevel.meta_gradient(network, theta_hat, buffers, x_meta[mine], y_meta[mine], m)
+        v = self.summed(v)
+        d_v = {name: lrs[name] * v[name] for name in v}
+        pushed = bilevel.tangent(network, params, buffers, x[self.rows(n)], d_v, done.part)
+        return -self.gathered(pushed, n) / n, self.gathered(meta_losses, m)
+
+    def synced(self, model: nn.Module) -> nn.Module:
+        """The network's structure, with batch norm over all processes' parts."""
+        if model not in self._synced:
+            synced = copy.deepcopy(model)
+            for module in synced.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.__class__ = SyncedBatchNorm
+            self._synced[model] = synced
+        self._synced[model].train(model.training)
+        return self._synced[model]
+
+    def gathered(self, part: Tensor, count: int) -> Tensor:
+        """(n_r, …) of every process → (n, …)."""
+        whole = part.new_zeros(count, *part.shape[1:])
+        whole[self.rows(count)] = part
+        return self.total(whole)
+
+    def summed(self, gradient: bilevel.State) -> bilevel.State:
+        """Over the processes, in one message."""
+        flat = self.total(torch.cat([value.reshape(-1) for value in gradient.values()]))
+        parts = flat.split([value.numel() for value in gradient.values()])
+        return {name: part.view_as(value) for (name, value), part in zip(gradient.items(), parts, strict=True)}
+
+    def total(self, value: Tensor) -> Tensor:
+        """`value`, summed over the processes in place."""
+        return total(value)
+
+    def agreed(self, value: int) -> int:
+        """Rank 0's value."""
+        there = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        with lost():
+            dist.broadcast(there, 0)
+            return int(there)
+
+    def check_alike(self, networks: dict[str, nn.Module]) -> None:
+        """ProcessLost where a process's networks are no longer those of rank 0."""
+        sums = 0
+        for network in networks.values():
+            for value in network.state_dict().values():
+                sums = zlib.crc32(value.contiguous().cpu().numpy().tobytes(), sums)
+        different = torch.tensor(int(self.agreed(sums) != sums), device=value.device)
+        if self.total(different):
+            raise ProcessLost("the processes' networks have drifted apart; run them on machines of one kind")
+
+
+def started() -> bool:
+    """Whether torchrun has started several processes for this run."""
+    return dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
+
+
+@contextlib.contextmanager
+def team(device: torch.device) -> Iterator[Engine]:
+    """This process's engine: a `Team` where torchrun has started several, each on its own GPU where there are GPUs.
+
+    Raises:
+        ValueError: there are fewer GPUs than processes, or a device that processes cannot share.
+        ProcessLost: once another process has ended.
+    """
+    if not started():
+        yield HERE
+        return
+    if device.type == "cuda":
+        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= there:
+            raise ValueError(f"torchrun: {os.environ['LOCAL_WORLD_SIZE']} processes for {there} GPUs; start one a GPU")
+        torch.cuda.set_device(local)
+    elif device.type != "cpu":
+        raise ValueError(f"device: several processes work on cpu or cuda, not on {device.type}")
+    signal.signal(signal.SIGTERM, _end)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield Team()
+    except dist.DistError as error:  # NCCL tells late
+        raise ProcessLost(LOST) from error
+    dist.destroy_process_group()
+
+
+def _end(*_) -> None:  # what torchrun sends to the others when one has ended
+    raise ProcessLost(LOST)
+
+
+def first_to_tell() -> bool:
+    """Of an error that ends all processes of a run: whether it is for this one to say so. (torchrun's own process
+    keeps the count.)"""
+    if not started():
+        return True
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending by itself
+    with contextlib.suppress(RuntimeError):
+        store, _, _ = next(dist.rendezvous("env://"))
+        return store.add("gdwlib: told", 1) == 1
+    return True

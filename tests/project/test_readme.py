@@ -1,0 +1,135 @@
+"""The README is true: its code runs as printed, its commands exist, its links lead somewhere."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import gdwlib
+from gdwlib.cli.main import parser
+from gdwlib.runs.presets import PRESETS
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "README.md").read_text()
+BLOCKS = {
+    what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
+    for what in ("GDW(", "add_table(", "METHODS[", "DATASETS[", "NOISES[")
+}
+FILES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md", "profiles/README.md"]
+COMMANDS = [
+    line
+    for file in FILES
+    for block in re.findall(r"```sh\n(.*?)```", (ROOT / file).read_text(), re.S)
+    for line in block.splitlines()
+]
+
+
+@pytest.fixture
+def small_is_smoke(tmp_path, monkeypatch):
+    """Runs of seconds, kept elsewhere; what a block registers is forgotten afterwards."""
+    monkeypatch.setitem(PRESETS, "small", PRESETS["smoke"])
+    monkeypatch.setattr(
+        "gdwlib.runs.training.project_folder", lambda name: (tmp_path if name == "outputs" else ROOT) / name
+    )
+    registries = (gdwlib.METHODS, gdwlib.DATASETS, gdwlib.NOISES)
+    before = [dict(registry) for registry in registries]
+    yield
+    for registry, names in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(names)
+
+
+def test_every_block_is_run_here():
+    assert len(re.findall(r"```python\n", TEXT)) == len(BLOCKS)
+    assert all(len(block.splitlines()) < 30 for block in BLOCKS.values())
+
+
+def test_the_loop():
+    data = torch.utils.data.TensorDataset(torch.randn(60, 3, 16, 16), torch.randint(0, 10, (60,)))
+    names = {
+        "MyNetwork": lambda: gdwlib.models.resnet8(10),
+        "noisy_loader": torch.utils.data.DataLoader(data, 20, shuffle=True),
+        "trusted_loader": torch.utils.data.DataLoader(data, 30),
+    }
+    exec(BLOCKS["GDW("], names)
+    assert names["gdw"].steps == 3 and names["out"].class_weights.shape == (20, 10)
+
+
+def test_a_table_from_python(small_is_smoke):
+    draw = np.random.default_rng(0)
+
+    def some(count):
+        labels = np.arange(count) % 3
+        return labels[:, None] + draw.normal(size=(count, 4)), np.array(["bolt", "nut", "screw"])[labels]
+
+    (features, labels), (trusted_features, trusted_labels), (new_features, _) = some(120), some(30), some(5)
+    names = dict(features=features, labels=labels, trusted_features=trusted_features, trusted_labels=trusted_labels)
+    names["new_features"] = new_features
+    exec(BLOCKS["add_table("], names)
+    assert len(names["predictions"]) == 5 and names["remarks"] == []
+
+
+def test_a_method_of_ones_own(small_is_smoke):
+    exec(BLOCKS["METHODS["], names := {})
+    logits = torch.randn(6, 10, dtype=torch.float64, requires_grad=True)
+    method = object.__new__(names["GCE"])
+    batch = gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6))
+    (gradient,) = torch.autograd.grad(method.losses(logits, batch).sum(), logits)
+    assert torch.allclose(gradient, method.logit_gradient(logits, batch))
+    record = names["record"]
+    assert record.config["method"] == "gce" and np.isfinite(record.final_accuracy)
+    evidence = gdwlib.companion.evidence.Evidence(record.path.parents[1])
+    frame = gdwlib.companion.tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
+    assert frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy) and frame.loc["gdw", "seeds"] == 0
+    (config,) = gdwlib.companion.tables.table_configs(2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0])
+    assert config.run_id == record.path.name
+
+
+def test_a_data_set_of_ones_own(small_is_smoke):
+    exec(BLOCKS["DATASETS["], names := {})
+    split = gdwlib.load_split(gdwlib.RunConfig(**names["record"].config))
+    pixels = np.concatenate([split.train.images, split.meta.images]) / 255
+    assert pixels.mean() == pytest.approx(split.mean[0], abs=0.01) and pixels.std() == pytest.approx(
+        split.std[0], abs=0.01
+    )
+    assert len(split.test.labels) == 360 and names["record"].final_accuracy > 15
+
+
+def test_a_noise_of_ones_own(small_is_smoke):
+    exec(BLOCKS["NOISES["], names := {})
+    noisy = gdwlib.corrupt_labels(np.zeros(2000, np.int64), "neighbours", 0.4, 10, seed=0)
+    shares = np.bincount(noisy, minlength=10) / 2000
+    assert set(np.flatnonzero(shares)) == {0, 1, 9} and shares[0] == pytest.approx(0.6, abs=0.05)
+    assert names["record"].config["noise"] == "neighbours"
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if "-m gdwlib" in line])
+def test_its_commands_are_understood(command, monkeypatch):
+    monkeypatch.setitem(gdwlib.METHODS, "gce", gdwlib.METHODS["base"])
+    words = shlex.split(command.split("-m gdwlib", 1)[1], comments=True)
+    ours = words[: words.index("--")] if "--" in words else words
+    assert parser().parse_args(ours).command == ours[0]
+
+
+def test_its_other_commands_exist():
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(COMMANDS) + TEXT)) <= targets | {"it"}
+    papermill = [shlex.split(line) for line in COMMANDS if line.startswith("papermill")]
+    assert len(papermill) == 2
+    for words in papermill:
+        cells = json.loads((ROOT / words[1]).read_text())["cells"]
+        (parameters,) = (c["source"] for c in cells if "parameters" in c["metadata"].get("tags", []))
+        given = [words[k + 1] for k, word in enumerate(words) if word == "-p"]
+        given += re.findall(r"{(\w+):", " ".join(words))
+        assert given and all(any(line.startswith(f"{name} = ") for line in parameters) for name in given)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_links_lead_somewhere(file):
+    for link in re.findall(r"\]\(([^)]+)\)", (ROOT / file).read_text()):
+        if not link.startswith("http"):
+            assert ((ROOT / file).parent / link.split("#")[0]).exists(), link
