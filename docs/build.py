@@ -210,12 +210,14 @@ def module(name: str) -> str:
 
 
 def config_table() -> str:
-    """RunConfig's fields with the comments beside them."""
+    """RunConfig's fields as they are declared."""
     rows = "".join(
-        f"   * - ``{name}``\n     - {default or '–'}\n     - {meaning.replace('*', chr(92) + '*')}\n"
-        for name, (meaning, default) in fields_described().items()
+        f"   * - ``{name}``\n     - {field.default or '–'}\n     - {', '.join(field.methods)}\n"
+        f"     - {field.meaning.replace('*', chr(92) + '*')}\n"
+        for name, field in fields_described().items()
     )
-    return f"\n.. list-table::\n   :header-rows: 1\n\n   * - field\n     - default\n     - meaning\n{rows}\n"
+    head = "   * - field\n     - default\n     - of methods\n     - meaning\n"
+    return f"\n.. list-table::\n   :header-rows: 1\n\n{head}{rows}\n"
 
 
 class Links(HTMLParser):

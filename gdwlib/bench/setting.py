@@ -57,7 +57,7 @@ def method(setting: Setting, name: str, model: nn.Module) -> Method:
     config = RunConfig(dataset="cifar10", preset="paper", method=name, batch_size=setting.batch_size)
     some = setting.batch()
     task = Task(setting.num_classes, some.y.repeat(49), some.x_meta, some.y_meta, 0.4, lambda: copy.deepcopy(model))
-    made = METHODS[name](model, sgd(model), task, config)
+    made = METHODS[name](model, sgd(model), task, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):
         made.start_epoch(epoch)
     made.set_learning_rate(0.1)

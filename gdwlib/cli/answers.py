@@ -37,7 +37,7 @@ def suspects(args: argparse.Namespace) -> None:
 
 def _contact_sheet(record: RunRecord, worst: list, data: Path | None) -> bytes | None:
     """The worst as a picture; None for a table, and where there is no matplotlib."""
-    config = RunConfig(**record.config)
+    config = RunConfig.of_record(record.config)
     if config.is_table:
         return None
     try:

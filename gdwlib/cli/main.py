@@ -1,11 +1,10 @@
 """Every command's flags, and what becomes of errors."""
 
 import argparse
-import dataclasses
 import sys
-import typing
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from gdwlib.bench.steps import STEPS
 from gdwlib.cli import answers, reports, runs
@@ -13,8 +12,8 @@ from gdwlib.data import DATASETS, NOISES, DataError
 from gdwlib.engines.collective import ProcessLost
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
-from gdwlib.runs.config import DEVICES, PRECISIONS, PRESETS, RunConfig, fields_described, nearest
-from gdwlib.runs.presets import OPTIMIZERS, SCHEDULES
+from gdwlib.runs.config import DEVICES, PRECISIONS, PRESETS, fields_described, nearest
+from gdwlib.runs.presets import SCHEDULES
 from gdwlib.runs.records import RecordError
 
 COMMANDS = {
@@ -61,23 +60,19 @@ def parser() -> Parser:
     folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
 
     named: dict[str, Iterable[str]] = {
-        "dataset": DATASETS,
-        "method": METHODS,
-        "noise": NOISES,
-        "preset": PRESETS,
-        "model": MODELS,
-    }
-    named |= {"schedule": SCHEDULES, "weight_optimizer": OPTIMIZERS}
+        "dataset": DATASETS, "method": METHODS, "noise": NOISES, "preset": PRESETS, "model": MODELS,
+        "schedule": SCHEDULES,
+    }  # fmt: skip
     run = add("run", parents=[folders], help="train one run, resume it, or show its record")
-    described = fields_described()
-    for field in dataclasses.fields(RunConfig):
-        kind = (typing.get_args(field.type) or (field.type,))[0]
-        options = {"action": argparse.BooleanOptionalAction} if kind is bool else {"type": kind}
-        meaning, default = described[field.name]
-        meaning = ", ".join(named[field.name]) if field.name in named else meaning
-        shown = f" (default: {default})" if default else ""
-        text = f"{meaning}{shown}".replace("%", "%%")
-        run.add_argument(f"--{field.name.replace('_', '-')}", default=argparse.SUPPRESS, help=text, **options)
+    groups: dict[tuple[str, ...], Any] = {(): run}
+    for name, field in fields_described().items():
+        if field.methods not in groups:
+            groups[field.methods] = run.add_argument_group(", ".join(field.methods))
+        options = {"action": argparse.BooleanOptionalAction} if field.kind is bool else {"type": field.kind}
+        meaning = ", ".join(named[name]) if name in named else field.meaning
+        text = f"{meaning}{f' (default: {field.default})' if field.default else ''}".replace("%", "%%")
+        flag = f"--{name.replace('_', '-')}"
+        groups[field.methods].add_argument(flag, default=argparse.SUPPRESS, help=text, **options)
 
     run.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds SEED..SEED+K-1 together "
                      "as one network in groups (default: 1)")  # fmt: skip

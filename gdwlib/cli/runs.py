@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from gdwlib.data import DATASETS, OwnData
-from gdwlib.runs.config import RunConfig, nearest, project_folder
+from gdwlib.runs.config import RunConfig, fields_described, nearest, project_folder
 from gdwlib.runs.progress import duration
 from gdwlib.runs.records import RecordError, RunRecord
 from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, from_file, missing
@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     from gdwlib.runs import training
     from gdwlib.sweeps.in_process import run_replicas
 
-    fields = {field.name for field in dataclasses.fields(RunConfig)}
+    fields = fields_described()
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
     outputs = args.outputs or project_folder("outputs")
     at_least(args, 1, "replicas", "runs_per_gpu")

@@ -140,7 +140,7 @@ def _numbers(record: RunRecord) -> list[dict]:
 def _config(path: Path) -> RunConfig | None:
     """None where the file is damaged, or of another version of the code."""
     try:
-        return RunConfig(**json.loads(path.read_text())["config"] | {"device": "auto"})
+        return RunConfig.of_record(json.loads(path.read_text())["config"] | {"device": "auto"})
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -35,7 +35,7 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
     """
     if config.method not in ("mwnet", "gdw"):
         raise ValueError(f"method: must be 'mwnet' or 'gdw', which have a weighting network; not {config.method!r}")
-    if config.meta_every != 1:
+    if getattr(config, "meta_every", 1) != 1:
         raise ValueError(f"meta_every: must be 1, so that every step has a pull; not {config.meta_every}")
     path = (Path(outputs) if outputs is not None else project_folder("outputs")) / "figures"
     path /= f"pulls-{config.run_id}.json"

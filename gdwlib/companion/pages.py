@@ -43,13 +43,16 @@ def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
     seeds: dict[RunConfig, set[int]] = {}
     for config in runs:
         seeds.setdefault(replace(config, seed=0), set()).add(config.seed)
-    names = [name for name in vars(next(iter(seeds))) if len({str(getattr(config, name)) for config in seeds}) > 1]
-    names = [name for name in names if name not in NAMED]
+    fields = dict.fromkeys(name for config in seeds for name in vars(config) if name not in NAMED)
+    names = [name for name in fields if len({str(vars(c)[name]) for c in seeds if name in vars(c)}) > 1]
     rows = {}
     for config in seeds:
         found = {seed: record for seed, record in evidence.runs(config).items() if seed in seeds[config]}
         finals = pd.Series([final_accuracy(record) for record in found.values()], dtype=float)
-        rows[config.run_id.rsplit("-s0-", 1)[0], ", ".join(f"{name}={getattr(config, name)}" for name in names)] = {
+        rows[
+            config.run_id.rsplit("-s0-", 1)[0],
+            ", ".join(f"{name}={vars(config)[name]}" for name in names if name in vars(config)),
+        ] = {
             "seeds": len(finals),
             "mean (%)": finals.mean(),
             "std": finals.std(),

@@ -13,10 +13,13 @@ and ×0.0001 from epochs 160 and 180; batches of 128 at the paper preset. Left o
 sigmoid or focal.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from gdwlib.methods.base import Base
 from gdwlib.methods.method import Batch
+from gdwlib.methods.settings import Settings, between, setting
 
 
 def effective_number_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
@@ -26,11 +29,18 @@ def effective_number_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
     return len(counts) * weights / weights.sum()
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassBalancedSettings(Settings):
+    cb_beta: float = setting(0.9999, "β (Cui et al. 2019)", between(0, 1, high_open=True))
+
+
 class ClassBalanced(Base):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    Settings = ClassBalancedSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         counts = torch.bincount(task.labels.cpu(), minlength=task.num_classes)
-        self.class_weights = effective_number_weights(counts, config.cb_beta).to(task.x_meta)  # (C,)
+        self.class_weights = effective_number_weights(counts, settings.cb_beta).to(task.x_meta)  # (C,)
 
     def losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return self.target_weights(logits, batch) * super().losses(logits, batch)

@@ -11,17 +11,29 @@ as the authors do. T_k = an eighth of the schedule: the authors' 10 epochs, of t
 divides the mean by the number kept once more, which their Adam does not notice; here it is divided once.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from gdwlib import weighting
 from gdwlib.learner import Learner, Pass
 from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.settings import Settings, between, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoTeachingSettings(Settings):
+    forget_rate: float | None = setting(
+        None, "τ, the share not trained on; where not given, the noise's true rate", between(0, 1, high_open=True)
+    )
 
 
 class CoTeaching(Method):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
-        self.forget_rate = task.wrong_rate if config.forget_rate is None else config.forget_rate
+    Settings = CoTeachingSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
+        self.forget_rate = task.wrong_rate if settings.forget_rate is None else settings.forget_rate
         if self.forget_rate is None:
             raise ValueError("forget_rate: must be given, the rate of wrong labels is unknown here; try 0.2")
         network = task.new_network()
@@ -31,7 +43,7 @@ class CoTeaching(Method):
         self.kept = 1.0  # R(e)
 
     def start_epoch(self, epoch: int) -> float:
-        rising = max(1, round(self.config.epochs / 8))  # T_k
+        rising = max(1, round(self.schedule.epochs / 8))  # T_k
         share = 1.0 if epoch >= rising else epoch / max(1, rising - 1)
         self.kept = 1 - self.forget_rate * share
         return super().start_epoch(epoch)

@@ -8,24 +8,34 @@ the length. Five epochs, each with as many steps as one over the training set, s
 over fine-tuned networks alone; momentum starts anew.
 """
 
+from dataclasses import dataclass
+
 from gdwlib.methods.base import Base
 from gdwlib.methods.method import Batch, Outcome
+from gdwlib.methods.settings import Settings, above, setting
 
 EPOCHS = 5
 
 
+@dataclass(frozen=True, kw_only=True)
+class FineTuneSettings(Settings):
+    finetune_lr: float = setting(1e-3, "learning rate after the schedule, constant (ours)", above(0))
+
+
 class FineTune(Base):
+    Settings = FineTuneSettings
+
     @classmethod
-    def total_epochs(cls, config) -> int:
-        return config.epochs + EPOCHS
+    def total_epochs(cls, epochs: int) -> int:
+        return epochs + EPOCHS
 
     def start_epoch(self, epoch: int) -> float:
-        if epoch < self.config.epochs:
+        if epoch < self.schedule.epochs:
             return super().start_epoch(epoch)
-        if epoch == self.config.epochs:
+        if epoch == self.schedule.epochs:
             self.optimizer.state.clear()
         self.phase = 2
-        return self.set_learning_rate(self.config.finetune_lr)
+        return self.set_learning_rate(self.settings.finetune_lr)
 
     def learn(self, batch: Batch) -> Outcome:
         return super().learn(batch if self.phase == 1 else self.on_meta(batch))

@@ -14,6 +14,7 @@ not decayed, their schedule and weight decay (see class_balanced). Left open by 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -22,12 +23,21 @@ from torch.nn import functional as F
 from gdwlib import weighting
 from gdwlib.methods.base import Base
 from gdwlib.methods.method import Batch
+from gdwlib.methods.settings import Settings, at_least, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class FocalSettings(Settings):
+    focal_gamma: float = setting(2.0, "γ (Lin et al. 2017)", at_least(0))
+    focal_sigmoid: bool = setting(False, "one sigmoid a class instead of the softmax")
 
 
 class Focal(Base):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
-        if config.focal_sigmoid:
+    Settings = FocalSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
+        if settings.focal_sigmoid:
             self._start_rare()
 
     def _start_rare(self) -> None:
@@ -44,7 +54,7 @@ class Focal(Base):
     def log_probabilities(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """log p_t and log(1 - p_t) of what is to be predicted, (n, 1), or (n, C) by sigmoids."""
         target = weighting.one_hot(batch.y, logits)  # (n, C)
-        if self.config.focal_sigmoid:
+        if self.settings.focal_sigmoid:
             z = (2 * target - 1) * logits
             return F.logsigmoid(z), F.logsigmoid(-z)
         log_p = (target * logits.log_softmax(1)).sum(1, keepdim=True)
@@ -53,7 +63,7 @@ class Focal(Base):
 
     def losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         log_p, log_rest = self.log_probabilities(logits, batch)
-        return -((self.config.focal_gamma * log_rest).exp() * log_p).sum(1)
+        return -((self.settings.focal_gamma * log_rest).exp() * log_p).sum(1)
 
     def weights(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """a, (n, 1) or (n, C)."""
@@ -62,11 +72,11 @@ class Focal(Base):
         some = rest.clamp(min=torch.finfo(rest.dtype).tiny)
         # -log p_t / (1 - p_t), which is 1 at p_t = 1, without cancellation
         ratio = torch.where(rest < 0.5, -torch.log1p(-some.clamp(max=0.5)), -log_p) / some
-        gamma = self.config.focal_gamma
+        gamma = self.settings.focal_gamma
         return (gamma * log_rest).exp() * (1 + gamma * log_p.exp() * ratio)
 
     def logit_gradient(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        p = logits.sigmoid() if self.config.focal_sigmoid else logits.softmax(1)
+        p = logits.sigmoid() if self.settings.focal_sigmoid else logits.softmax(1)
         return self.weights(logits, batch) * weighting.logit_gradient(p, batch.y)
 
     def target_weights(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:

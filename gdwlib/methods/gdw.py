@@ -10,15 +10,25 @@ Source: the paper and its official code. Hyperparameters, all theirs: V 1-100-1,
 clamps of p and ω′, and that g has a target column, which Eq. 4 then overrides.
 """
 
+from dataclasses import dataclass
+
 import gdwlib.gdw
 from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.settings import WeightNetSettings, above, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class GDWSettings(WeightNetSettings):
+    class_lr: float | None = setting(None, "η_ω of Eq. 11; where no preset sets it, 0.1·n·C", above(0))
+    clip: float = setting(0.2, "of Eq. 11", above(0))
+    zero_mean: bool = setting(True, "Eq. 4; without it, Appendix B.2")
 
 
 class GDW(Method):
-    level = "class"
+    Settings: type[WeightNetSettings] = GDWSettings
 
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         weight_net = gdwlib.gdw.default_weight_net(model)
         self.gdw = gdwlib.gdw.GDW(
             model,
@@ -26,16 +36,17 @@ class GDW(Method):
             task.num_classes,
             weight_net=weight_net,
             weight_optimizer=gdwlib.gdw.make_weight_optimizer(
-                weight_net, config.weight_optimizer, config.weight_lr, config.weight_weight_decay
+                weight_net, settings.weight_optimizer, settings.weight_lr, settings.weight_weight_decay
             ),
-            class_lr=config.class_lr,
-            clip=config.clip,
-            zero_mean=config.zero_mean,
-            level=self.level,
-            normalise=config.normalise_weights,
-            meta_every=config.meta_every,
+            meta_every=settings.meta_every,
+            **self.options(),
         )
         self.learners = [self.gdw.learner]
+
+    def options(self) -> dict:
+        """What `gdwlib.GDW` is told besides."""
+        of = self.settings
+        return {"level": "class", "class_lr": of.class_lr, "clip": of.clip, "zero_mean": of.zero_mean}
 
     def step(self, batch: Batch) -> Outcome:
         meta_step = self.gdw.steps % self.gdw.meta_every == 0

@@ -14,21 +14,34 @@ schedule. The switch matters: the authors make it just after their learning rate
 paper's cosine it is still 0.07 there. The authors take meta images from the test set and select on them; we do not.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from gdwlib import weighting
 from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.settings import Settings, above, at_least, between, setting
 
 SHARPNESS = 10.0  # K
 
 
+@dataclass(frozen=True, kw_only=True)
+class GenLabelSettings(Settings):
+    gen_label_warm_up: float = setting(44 / 120, "share of the schedule with cross entropy", between(0, 1))
+    gen_label_virtual_lr: float = setting(0.5, "α, of the virtual step", above(0))
+    gen_label_lr: float = setting(4000.0, "β, of the labels", above(0))
+    gen_label_entropy: float = setting(1.0, "γ, weight of the entropy", at_least(0))
+
+
 class GenLabel(Method):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    Settings = GenLabelSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         self.label_logits = SHARPNESS * task.one_hot()  # (N, C) s
 
     def start_epoch(self, epoch: int) -> float:
-        self.phase = 1 if epoch < round(self.config.gen_label_warm_up * self.config.epochs) else 2
+        self.phase = 1 if epoch < round(self.settings.gen_label_warm_up * self.schedule.epochs) else 2
         return super().start_epoch(epoch)
 
     def learn(self, batch: Batch) -> Outcome:
@@ -38,9 +51,9 @@ class GenLabel(Method):
         if self.phase == 2:
             c = self.logit_gradient(logits, batch, entropy=0.0)
             response, meta_loss = done.look_ahead(
-                c, batch.x_meta, batch.y_meta, lr=self.config.gen_label_virtual_lr
+                c, batch.x_meta, batch.y_meta, lr=self.settings.gen_label_virtual_lr
             )  # (n, C)
-            self.label_logits[batch.index] -= self.config.gen_label_lr * self.label_gradient(logits, response)
+            self.label_logits[batch.index] -= self.settings.gen_label_lr * self.label_gradient(logits, response)
         done.descend(self.logit_gradient(logits, batch) / n)
         labels = self.label_logits[batch.index].softmax(1)  # (n, C)
         return Outcome(train_loss, meta_loss, target_weights=labels.gather(1, batch.y[:, None])[:, 0])
@@ -50,14 +63,14 @@ class GenLabel(Method):
         if self.phase == 1:
             return weighting.cross_entropy(logits, batch.y)
         log_p, log_labels = logits.log_softmax(1), self.label_logits[batch.index].log_softmax(1)  # (n, C)
-        gamma = self.config.gen_label_entropy if entropy is None else entropy
+        gamma = self.settings.gen_label_entropy if entropy is None else entropy
         return (log_p.exp() * ((1 - gamma) * log_p - log_labels)).mean(1)
 
     def logit_gradient(self, logits: torch.Tensor, batch: Batch, entropy: float | None = None) -> torch.Tensor:
         if self.phase == 1:
             return weighting.logit_gradient(logits.softmax(1), batch.y)
         log_p, log_labels = logits.log_softmax(1), self.label_logits[batch.index].log_softmax(1)  # (n, C)
-        gamma = self.config.gen_label_entropy if entropy is None else entropy
+        gamma = self.settings.gen_label_entropy if entropy is None else entropy
         p, slope = log_p.exp(), (1 - gamma) * log_p - log_labels  # (n, C), the constant 1 - γ cancels below
         return p * (slope - (p * slope).sum(1, keepdim=True)) / p.shape[1]
 

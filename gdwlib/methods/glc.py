@@ -21,22 +21,22 @@ from gdwlib.methods.method import Batch, Outcome
 
 
 class GLC(Base):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         self.initial = {name: value.clone() for name, value in model.state_dict().items()}
         self.corruption: torch.Tensor | None = None  # (C, C) Ĉ, once estimated
 
     @classmethod
-    def total_epochs(cls, config) -> int:
-        return 2 * config.epochs
+    def total_epochs(cls, epochs: int) -> int:
+        return 2 * epochs
 
     def start_epoch(self, epoch: int) -> float:
-        if epoch == self.config.epochs:
+        if epoch == self.schedule.epochs:
             self.corruption = self.estimate()
             self.model.load_state_dict(self.initial)
             self.optimizer.state.clear()
-        self.phase = 1 if epoch < self.config.epochs else 2
-        return super().start_epoch(epoch % self.config.epochs)
+        self.phase = 1 if epoch < self.schedule.epochs else 2
+        return super().start_epoch(epoch % self.schedule.epochs)
 
     @torch.no_grad()
     def estimate(self) -> torch.Tensor:

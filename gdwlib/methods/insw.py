@@ -14,17 +14,27 @@ every virtual step here does: they would move θ̂ a little, and add the same nu
 ∂L_meta/∂φ is of φ's own size, γ halves φ at every visit and all weights end up equal: then INSW is Base.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from gdwlib import weighting
 from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.settings import Settings, at_least, setting
 
 FLOOR = 1e-5
 
 
+@dataclass(frozen=True, kw_only=True)
+class INSWSettings(Settings):
+    insw_decay: float = setting(2.0, "γ, which divides a weight at each visit", at_least(1))
+
+
 class INSW(Method):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    Settings = INSWSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         self.phi = torch.ones(len(task.labels), dtype=task.x_meta.dtype, device=task.labels.device)  # (N,)
 
     def learn(self, batch: Batch) -> Outcome:
@@ -33,7 +43,7 @@ class INSW(Method):
         phi = self.phi[batch.index]  # (n,)
         response, meta_loss = done.look_ahead(phi[:, None] * d1, batch.x_meta, batch.y_meta)  # (n, C)
         gradient = (d1 * response).sum(1)  # (n,) ∂L_meta/∂φ
-        new = (phi / self.config.insw_decay - gradient).clamp(min=FLOOR)  # (n,)
+        new = (phi / self.settings.insw_decay - gradient).clamp(min=FLOOR)  # (n,)
         self.phi[batch.index] = new
         w = new / new.sum()  # (n,)
         done.descend(w[:, None] * d1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from gdwlib import weighting
 from gdwlib._types import Float, Int, Tensor
 from gdwlib.learner import Learner
-from gdwlib.runs.config import RunConfig
+from gdwlib.methods.settings import Schedule, Settings
 
 
 class Task(NamedTuple):
@@ -66,23 +66,31 @@ class Method:
     Args:
         model, optimizer: on the device.
         task: what may be known of the data.
-        config: the run's `RunConfig`, for hyperparameters and the schedule.
+        settings: the hyperparameters, of the class's own `Settings`.
+        schedule: of the learning rate.
+
+    A method that has hyperparameters declares them in a subclass of `Settings` (settings.py) and names that class.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, config: RunConfig):
-        self.model, self.optimizer, self.task, self.config = model, optimizer, task, config
+    Settings: type[Settings] = Settings
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, settings: Any, schedule: Schedule
+    ):
+        self.model, self.optimizer, self.task = model, optimizer, task
+        self.settings, self.schedule = settings, schedule
         self.learner = Learner(model, optimizer, task.num_classes)
         self.learners = [self.learner]
         self.phase = 1  # which part of the run this is; the last one's accuracies are the method's
 
     @classmethod
-    def total_epochs(cls, config: RunConfig) -> int:
-        """Passes over the training set that the method makes."""
-        return config.epochs
+    def total_epochs(cls, epochs: int) -> int:
+        """Passes over the training set that the method makes under a schedule of so many epochs."""
+        return epochs
 
     def start_epoch(self, epoch: int) -> float:
         """Prepare for an epoch, from 0: set the learning rate and return it."""
-        return self.set_learning_rate(self.config.learning_rate(epoch))
+        return self.set_learning_rate(self.schedule.learning_rate(epoch))
 
     def set_learning_rate(self, lr: float) -> float:
         for learner in self.learners:

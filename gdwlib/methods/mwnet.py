@@ -13,8 +13,19 @@ evaluate V on a second forward pass, and under imbalance do not detach its input
 first pass's detached losses. Left open by the paper: nothing but that.
 """
 
+from dataclasses import dataclass
+
 from gdwlib.methods.gdw import GDW
+from gdwlib.methods.settings import WeightNetSettings, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class MWNetSettings(WeightNetSettings):
+    normalise_weights: bool = setting(False, "scale a batch's weights to mean 1")
 
 
 class MWNet(GDW):
-    level = "instance"
+    Settings = MWNetSettings
+
+    def options(self) -> dict:
+        return {"level": "instance", "normalise": self.settings.normalise_weights}

@@ -15,17 +15,30 @@ label on average before Π, however many classes there are. Left open by the pap
 every detail of the update; no code was published.
 """
 
+from dataclasses import dataclass
+
 import torch
 
 from gdwlib import weighting
 from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.settings import Settings, above, one_of, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftLabelSettings(Settings):
+    soft_label: str = setting("labels", "learn labels (N×C) or smoothing (N×1)", one_of("labels", "smoothing"))
+    soft_label_lr: float = setting(
+        0.1, "λ, mean ℓ₁ change of an example's label (or of its smoothing), a visit (ours)", above(0)
+    )
 
 
 class SoftLabel(Method):
-    def __init__(self, model, optimizer, task, config):
-        super().__init__(model, optimizer, task, config)
+    Settings = SoftLabelSettings
+
+    def __init__(self, model, optimizer, task, settings, schedule):
+        super().__init__(model, optimizer, task, settings, schedule)
         self.hard = task.one_hot()  # (N, C)
-        self.smoothing = config.soft_label == "smoothing"
+        self.smoothing = settings.soft_label == "smoothing"
         self.learned = self.hard.new_zeros(len(self.hard), 1) if self.smoothing else self.hard.clone()  # α or ỹ
 
     def learn(self, batch: Batch) -> Outcome:
@@ -58,7 +71,7 @@ class SoftLabel(Method):
         if not self.smoothing:
             g = g - g.mean(1, keepdim=True)  # along the simplex
         size = g.abs().sum(1).mean()
-        new = self.learned[batch.index] - self.config.soft_label_lr * g / torch.where(size > 0, size, 1)
+        new = self.learned[batch.index] - self.settings.soft_label_lr * g / torch.where(size > 0, size, 1)
         new = new.clamp(0, 1) if self.smoothing else new.clamp(min=0) / new.clamp(min=0).sum(1, keepdim=True)
         self.learned[batch.index] = new
 

@@ -37,7 +37,7 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
         RecordError: the network is not there.
         DataError: the training data are not there, or others than the run was trained on.
     """
-    config = RunConfig(**record.config)
+    config = RunConfig.of_record(record.config)
     split = load_split(config, data)
     if not np.array_equal(split.given, record.examples["given_labels"]):
         raise DataError(f"{record.path}: was trained on other labels than the data have now; train again")
@@ -51,7 +51,7 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
 
 def probabilities(record: RunRecord, split: Split) -> np.ndarray:
     """(N, C) of a run's network on its own training images, as they are."""
-    config = RunConfig(**record.config)
+    config = RunConfig.of_record(record.config)
     device = torch.device("cpu") if config.device != "cuda" else config.torch_device()
     resident = load(config, split, device)
     if not (record.path / "model.pt").is_file():

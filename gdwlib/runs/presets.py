@@ -115,7 +115,6 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
     # after epochs 160 and 180 of 200 to a hundredth and a ten-thousandth, and a warm-up of 5 epochs
     "class-balanced": _steps((0.8, 0.01), (0.9, 0.0001), warm_up=5 / 200),
 }
-OPTIMIZERS = ("adam", "sgd")  # of the weighting network; sgd is with Nesterov momentum 0.9
 RECIPES = ("paper", "authors")
 
 _CLASS_BALANCED = {"weight_decay": 2e-4, "schedule": "class-balanced"}

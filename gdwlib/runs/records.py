@@ -159,7 +159,7 @@ class RunFolder:
             written = json.loads((self.path / "config.json").read_text())
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
             computed = {name: getattr(self.config, name) for name in COMPUTED}
-            if RunConfig(**written["config"] | computed) != self.config:
+            if RunConfig.of_record(written["config"] | computed) != self.config:
                 return None, f"{self.path}: the record of another configuration"
             if len(metrics) != self.config.total_epochs or result | summary(metrics, self.config.epochs) != result:
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
@@ -236,7 +236,7 @@ def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord
     if not (path / "config.json").exists():
         raise RecordError(f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs")
     try:
-        config = RunConfig(**(_read_json(path / "config.json") or {})["config"])
+        config = RunConfig.of_record((_read_json(path / "config.json") or {})["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(
             f"{path / 'config.json'}: damaged, or of another version ({type(error).__name__}: {error}); train it again"

@@ -144,7 +144,9 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         weight_decay=config.weight_decay,
         nesterov=config.nesterov,
     )
-    return model, METHODS[config.method](model, optimizer, resident.task(config, new_network, num_classes), config)
+    return model, METHODS[config.method](
+        model, optimizer, resident.task(config, new_network, num_classes), config.settings, config.learning_rates
+    )
 
 
 def _train(

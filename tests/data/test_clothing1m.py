@@ -191,4 +191,6 @@ def test_co_teaching_must_be_told_an_unknown_rate():
     model = torch.nn.Linear(4, 3)
     task = Task(3, torch.zeros(9, dtype=torch.int64), torch.zeros(3, 4), torch.arange(3), None, lambda: model)
     with pytest.raises(ValueError, match="forget_rate: must be given"):
-        METHODS["coteaching"](model, torch.optim.SGD(model.parameters(), 0.1), task, gdwlib.RunConfig())
+        config = gdwlib.RunConfig(method="coteaching")
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        METHODS["coteaching"](model, optimizer, task, config.settings, config.learning_rates)

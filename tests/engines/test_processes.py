@@ -43,8 +43,9 @@ def steps(method: str, norm: str, engine=None, count: int = 3, last: int | None 
     model = network(norm)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
     task = Task(C, y.flatten(), x_meta[0], y_meta[0], 0.4, lambda: network(norm))
-    config = gdwlib.RunConfig(method=method, preset="smoke", gen_label_warm_up=0.0, gen_label_lr=10.0, epochs=1)
-    learnt = METHODS[method](model, optimizer, task, config)
+    own = {"gen_label_warm_up": 0.0, "gen_label_lr": 10.0} if method == "gen_label" else {}
+    config = gdwlib.RunConfig(method=method, preset="smoke", epochs=1, **own)
+    learnt = METHODS[method](model, optimizer, task, config.settings, config.learning_rates)
     learnt.start_epoch(0)
     if method == "glc":
         learnt.start_epoch(1)

@@ -39,7 +39,7 @@ def make(name, seed, lr=0.1, device="cpu"):
     config = gdwlib.RunConfig(method=name, preset="smoke", noise="uniform", noise_ratio=0.4, seed=seed)
     some = moved(batch(100 + seed), device)
     task = Task(C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50).to(device))
-    method = METHODS[name](model, optimizer, task, config)
+    method = METHODS[name](model, optimizer, task, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):  # to the last phase
         method.start_epoch(epoch)
     method.set_learning_rate(lr)

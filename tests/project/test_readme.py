@@ -11,13 +11,15 @@ import torch
 
 import gdwlib
 from gdwlib.cli.main import parser
+from gdwlib.companion import tables
+from gdwlib.companion.evidence import Evidence
 from gdwlib.runs.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = {
     what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
-    for what in ("GDW(", "add_table(", "METHODS[", "DATASETS[", "NOISES[")
+    for what in ("GDW(", "add_table(", 'METHODS["gce"]', "GCESettings", "DATASETS[", "NOISES[")
 }
 FILES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md", "profiles/README.md"]
 COMMANDS = [
@@ -74,7 +76,7 @@ def test_a_table_from_python(small_is_smoke):
 
 
 def test_a_method_of_ones_own(small_is_smoke):
-    exec(BLOCKS["METHODS["], names := {})
+    exec(BLOCKS['METHODS["gce"]'], names := {})
     logits = torch.randn(6, 10, dtype=torch.float64, requires_grad=True)
     method = object.__new__(names["GCE"])
     batch = gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6))
@@ -82,16 +84,37 @@ def test_a_method_of_ones_own(small_is_smoke):
     assert torch.allclose(gradient, method.logit_gradient(logits, batch))
     record = names["record"]
     assert record.config["method"] == "gce" and np.isfinite(record.final_accuracy)
-    evidence = gdwlib.companion.evidence.Evidence(record.path.parents[1])
-    frame = gdwlib.companion.tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
+    evidence = Evidence(record.path.parents[1])
+    frame = tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
     assert frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy) and frame.loc["gdw", "seeds"] == 0
-    (config,) = gdwlib.companion.tables.table_configs(2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0])
+    (config,) = tables.table_configs(2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0])
     assert config.run_id == record.path.name
+
+
+def test_a_hyperparameter_of_ones_own(small_is_smoke, capsys):
+    """Checks, flags, help and run id follow from its declaration."""
+    exec(BLOCKS['METHODS["gce"]'].split("record =")[0], names := {})
+    exec(BLOCKS["GCESettings"], names)
+    config = names["config"]
+    assert config.gce_q == 0.5 and config.run_id != gdwlib.RunConfig(method="gce_q").run_id
+    logits, batch = torch.randn(6, 10), gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6))
+    method = object.__new__(names["GCEWithSettings"])
+    method.settings = config.settings
+    p = logits.softmax(1).diagonal()
+    torch.testing.assert_close(method.losses(logits, batch), (1 - p**0.5) / 0.5)
+    with pytest.raises(ValueError, match=r"gce_q: must be in \(0, 1\], not 2.0"):
+        gdwlib.RunConfig(method="gce_q", gce_q=2)
+    with pytest.raises(ValueError, match="gce_q: a setting of gce_q, which base does not have"):
+        gdwlib.RunConfig(method="base", gce_q=0.5)
+    assert parser().parse_args(["run", "--method", "gce_q", "--gce-q", "0.5"]).gce_q == 0.5
+    with pytest.raises(SystemExit):
+        parser().parse_args(["run", "--help"])
+    assert "q of Zhang & Sabuncu 2018 (default: 0.7)" in capsys.readouterr().out
 
 
 def test_a_data_set_of_ones_own(small_is_smoke):
     exec(BLOCKS["DATASETS["], names := {})
-    split = gdwlib.load_split(gdwlib.RunConfig(**names["record"].config))
+    split = gdwlib.load_split(gdwlib.RunConfig.of_record(names["record"].config))
     pixels = np.concatenate([split.train.images, split.meta.images]) / 255
     assert pixels.mean() == pytest.approx(split.mean[0], abs=0.01) and pixels.std() == pytest.approx(
         split.std[0], abs=0.01

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import pickle
 import pkgutil
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import torch
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.companion.notebook import check_parameters
-from gdwlib.runs.config import PRESETS, RunConfig
+from gdwlib.methods.settings import above, setting
+from gdwlib.runs.config import PRESETS, RunConfig, fields_described
 
 
 def test_the_paper_preset_is_the_official_setting():
@@ -114,12 +116,14 @@ def test_leaving_the_preset_shows_in_the_run_id():
     assert "-paper-s0-" in RunConfig(preset="paper").run_id
 
 
-def test_a_new_field_at_its_default_leaves_run_ids_alone():
+def test_a_new_setting_at_its_default_leaves_run_ids_alone(monkeypatch):
     @dataclasses.dataclass(frozen=True, kw_only=True)
-    class Later(RunConfig):
-        replicas: int = 1
+    class Later(gdwlib.METHODS["focal"].Settings):
+        focal_alpha: float = setting(1.0, "of tomorrow", above(0))
 
-    assert Later().run_id == RunConfig().run_id and Later(replicas=2).run_id != RunConfig().run_id
+    before = RunConfig(method="focal").run_id
+    monkeypatch.setattr(gdwlib.METHODS["focal"], "Settings", Later)
+    assert RunConfig(method="focal").run_id == before != RunConfig(method="focal", focal_alpha=2).run_id
 
 
 def test_a_new_algorithm_version_is_a_new_run(monkeypatch):
@@ -207,6 +211,37 @@ def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
     plots.learning_curves(records)
     plots.target_weight_histograms(records)
     plots.plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "fields, message",
+    [
+        ({"method": "base", "focal_gamma": 1.0}, "focal_gamma: a setting of focal, which base does not have"),
+        ({"method": "base", "focal_gamma": 2.0}, "focal_gamma: a setting of focal"),  # the default, said in vain
+        ({"method": "mwnet", "clip": 0.1}, "clip: a setting of gdw, which mwnet does not have"),
+        ({"method": "gdw", "normalise_weights": True}, "normalise_weights: a setting of mwnet"),
+        ({"method": "l2rw", "weight_lr": 0.1}, "weight_lr: a setting of mwnet and gdw, which l2rw does not have"),
+    ],
+)
+def test_a_setting_of_another_method_is_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        RunConfig(**fields)
+
+
+@pytest.mark.parametrize("method", gdwlib.METHODS)
+def test_a_methods_settings_are_its_own(method):
+    """And what a run is written as gives the run again, also where an older record names all methods' settings."""
+    config = RunConfig(method=method, preset="smoke")
+    assert (
+        pickle.loads(pickle.dumps(config)) == config == RunConfig(**vars(config)) == RunConfig.of_record(vars(config))
+    )
+    own = {field.name for field in dataclasses.fields(config.settings)}
+    everything = {name for name, field in fields_described().items() if field.methods}
+    assert own <= vars(config).keys() and not (everything - own) & vars(config).keys()
+    older = vars(config) | {"focal_gamma": 2.0, "clip": 0.2, "cb_beta": 0.9999} | vars(config)
+    assert RunConfig.of_record(older) == config and RunConfig.of_record(older).run_id == config.run_id
+    with pytest.raises(ValueError, match="method: make a new RunConfig to change it"):
+        dataclasses.replace(config, method="focal" if method != "focal" else "base")
 
 
 def test_public_names_survive_the_import_of_every_module():

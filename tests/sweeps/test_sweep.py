@@ -81,7 +81,7 @@ def test_the_paper_is_its_tables_and_its_appendices():
     of = {name: campaign.runs("paper", campaign.datasets, NAMES, range(5)) for name, campaign in CAMPAIGNS.items()}
     assert len(of["paper"]) == len(set(of["paper"])) == 915
     assert of["paper"] == of["tables"] + of["appendices"]
-    variants = {config for config in of["tables"] if config.meta_overlap or not config.zero_mean}
+    variants = {config for config in of["tables"] if config.meta_overlap or not getattr(config, "zero_mean", True)}
     assert set(of["table2"]) | set(of["table3"]) | set(of["table4"]) == set(of["tables"]) - variants
     assert len(variants) == 2 * 2 * 5  # of GDW: each for both data sets, five seeds
     for number in (2, 3, 4):  # every cell that `table N` shows
@@ -118,11 +118,11 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"weight_decay": 5e-4}, {"epochs": 3}, {"lr": 0.2}, {"zero_mean": False}, {"device": "cpu"}]
+    "fields", [{"weight_decay": 5e-4}, {"epochs": 3}, {"lr": 0.2}, {"focal_gamma": 2.0}, {"device": "cpu"}]
 )
 def test_a_line_tells_what_differs_from_preset_and_recipe(tmp_path, fields):
-    """Also where it is the default again, as the weight decay, which this recipe has changed."""
-    config = gdwlib.RunConfig(method="l2rw", recipe="authors", preset="paper", imbalance=0.1)
+    """Also where it is the default again, as the weight decay and γ, which this recipe has changed."""
+    config = gdwlib.RunConfig(method="focal", recipe="authors", preset="paper", imbalance=0.1)
     config = dataclasses.replace(config, **fields)
     (tmp_path / "runs.jsonl").write_text(campaigns.as_line(config))
     assert campaigns.from_file(tmp_path / "runs.jsonl") == [config]

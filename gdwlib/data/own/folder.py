@@ -13,18 +13,16 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from gdwlib.data import pictures
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
+from gdwlib.data.own.named import NamedFiles
 from gdwlib.data.own.spelling import Classes, column, read_csv, tidy
 from gdwlib.data.pictures import Bad
-
-if TYPE_CHECKING:
-    from gdwlib.runs.config import RunConfig
 
 SUFFIXES = {
     f".{name}" for name in "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm tga jp2 avif heic".split()
@@ -45,19 +43,19 @@ class Labelled(NamedTuple):
     remarks: list[str]
 
 
-def open_folder(config: "RunConfig") -> Dataset:
+def open_folder(files: NamedFiles) -> Dataset:
     """The data set that a `RunConfig` names by its fields data_folder, labels, trusted, test, image_size, skip_bad.
 
     Raises:
         DataError: of one line that counts and names what is wrong.
     """
-    check_unchanged(config, fingerprint)
-    root, skip = Path(config.data_folder), config.skip_bad
-    trusted, test = (_part(spec, root, config.label_column) for spec in (config.trusted, config.test))
-    outside = [Path(spec) for spec in (config.trusted, config.test) if spec and Path(spec).is_dir()]
+    check_unchanged(files, fingerprint)
+    root, skip = Path(files.data_folder), files.skip_bad
+    trusted, test = (_part(spec, root, files.label_column) for spec in (files.trusted, files.test))
+    outside = [Path(spec) for spec in (files.trusted, files.test) if spec and Path(spec).is_dir()]
     train = _in_folder(root, outside)
-    if config.labels:
-        train = _relabelled(train, _in_csv(Path(config.labels), root, config.label_column))
+    if files.labels:
+        train = _relabelled(train, _in_csv(Path(files.labels), root, files.label_column))
     train = _unlabelled_left_out(train)
     remarks = list(train.remarks)
     set_apart = {path.resolve() for part in (trusted, test) if part for path in part.paths}
@@ -86,7 +84,7 @@ def open_folder(config: "RunConfig") -> Dataset:
             for n, label, c in zip(part.names, part.labels, known, strict=True)
             if c is None
         ]
-        images, found, bad = pictures.read(part.paths, part.names, config.image_size, channels)
+        images, found, bad = pictures.read(part.paths, part.names, files.image_size, channels)
         left_out = {item.name for item in strange}
         bad = [*part.bad, *strange, *(item for item in bad if item.name not in left_out)]
         remarks.append(
@@ -149,13 +147,13 @@ def dataset_of(
     )
 
 
-def fingerprint(config: "RunConfig") -> str:
+def fingerprint(files: NamedFiles) -> str:
     """A digest of all that the files say: the same wherever they lie, another when a file or its class changes."""
-    root = Path(config.data_folder)
+    root = Path(files.data_folder)
     if not root.is_dir():
         raise DataError(f"data_folder: {root} is no folder")
     whole = hashlib.blake2b(digest_size=8)
-    for what, spec in (("data", root), ("labels", config.labels), ("trusted", config.trusted), ("test", config.test)):
+    for what, spec in (("data", root), ("labels", files.labels), ("trusted", files.trusted), ("test", files.test)):
         if spec is None or str(spec).isdigit():
             whole.update(f"{what} {spec}\n".encode())
         elif (path := Path(spec)).is_dir():
@@ -168,9 +166,9 @@ def fingerprint(config: "RunConfig") -> str:
     return whole.hexdigest()
 
 
-def check_unchanged(config: "RunConfig", digest: Callable[["RunConfig"], str]) -> None:
-    if digest(config) != config.fingerprint:
-        place = config.data_folder or config.data_file
+def check_unchanged(files: NamedFiles, digest: Callable[[NamedFiles], str]) -> None:
+    if digest(files) != files.fingerprint:
+        place = files.data_folder or files.data_file
         raise DataError(f"{place}: has changed since this run was begun; train again with the same command")
 
 

@@ -13,18 +13,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
 from gdwlib.data.own.folder import LABELS, check_unchanged, content_digest, dataset_of
+from gdwlib.data.own.named import NamedFiles
 from gdwlib.data.own.spelling import MISSING, Classes, column, no_value, read_csv, tidy
 from gdwlib.data.pictures import Bad, refuse
-
-if TYPE_CHECKING:
-    from gdwlib.runs.config import RunConfig
 
 IDS = ("id", "index", "row", "row_id", "key", "uuid", "")
 CUT = 5.0  # interquartile ranges from the median
@@ -280,21 +278,21 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
     return replace(dataset, columns=tuple(scaling.plan))
 
 
-def open_table(config: "RunConfig") -> Dataset:
+def open_table(files: NamedFiles) -> Dataset:
     """The data set that a `RunConfig` names by its fields data_file, label_column, trusted, test, skip_bad."""
-    check_unchanged(config, fingerprint)
-    where = Path(config.data_file)
+    check_unchanged(files, fingerprint)
+    where = Path(files.data_file)
     trusted, test = (
-        None if spec is None or spec.isdigit() else rows_of_csv(Path(spec), config.label_column)
-        for spec in (config.trusted, config.test)
+        None if spec is None or spec.isdigit() else rows_of_csv(Path(spec), files.label_column)
+        for spec in (files.trusted, files.test)
     )
-    return build(rows_of_csv(where, config.label_column), trusted, test, where, config.skip_bad)
+    return build(rows_of_csv(where, files.label_column), trusted, test, where, files.skip_bad)
 
 
-def fingerprint(config: "RunConfig") -> str:
+def fingerprint(files: NamedFiles) -> str:
     """A digest of the files' contents."""
     whole = hashlib.blake2b(digest_size=8)
-    for what, spec in (("data_file", config.data_file), ("trusted", config.trusted), ("test", config.test)):
+    for what, spec in (("data_file", files.data_file), ("trusted", files.trusted), ("test", files.test)):
         if spec is None or spec.isdigit():
             whole.update(f"{what} {spec}\n".encode())
         elif Path(spec).is_file():
