@@ -81,8 +81,10 @@ def copy_committed(outputs: Path, to: Path) -> None:
     outputs/committed.sha256 lists it as `sha256sum` does: of a run its result.json, which has the other files' sums.
 
     Raises:
-        RecordError: a listed file is missing or not as listed, with the way to get it back.
+        RecordError: there is no list; or a listed file is missing or not as listed, with the way to get it back.
     """
+    if not (outputs / COMMITTED).is_file():
+        raise RecordError(f"{outputs}: has no {COMMITTED}, which lists the project's own records; unset GDWLIB_OUTPUTS")
     for line in (outputs / COMMITTED).read_text().splitlines():
         digest, name = line.split("  ", 1)
         _copy_unaltered(outputs, to, name, digest)

@@ -59,7 +59,7 @@ class GenLabel(Method):
         return Outcome(train_loss, meta_loss, target_weights=labels.gather(1, batch.y[:, None])[:, 0])
 
     def losses(self, logits: torch.Tensor, batch: Batch, entropy: float | None = None) -> torch.Tensor:
-        """(n,) nats; `entropy` is γ, the configuration's by default."""
+        """(n,) nats; `entropy` is γ, the setting by default."""
         if self.phase == 1:
             return weighting.cross_entropy(logits, batch.y)
         log_p, log_labels = logits.log_softmax(1), self.label_logits[batch.index].log_softmax(1)  # (n, C)

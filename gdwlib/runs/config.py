@@ -169,8 +169,9 @@ class RunConfig:
         """The configuration that a record names. One that was written when every run had the settings of all methods
         has those of others besides, which are left out."""
         settings = METHODS[fields["method"]].Settings if fields.get("method") in METHODS else Settings
-        own = {field.name for field in dataclasses.fields(settings)}
-        return RunConfig(**{name: v for name, v in fields.items() if name in own or not methods_with(name)})
+        foreign = {field.name for method in METHODS.values() for field in dataclasses.fields(method.Settings)}
+        foreign -= {field.name for field in dataclasses.fields(settings)}
+        return RunConfig(**{name: value for name, value in fields.items() if name not in foreign})
 
     def _human_labels(self) -> None:
         """Fill in noise and label_set where the data set comes with labels that people gave."""

@@ -97,6 +97,11 @@ def test_a_committed_record_that_was_changed_is_named(outputs, tmp_path, name, c
         copy_committed(outputs, tmp_path / "copy")
 
 
+def test_a_folder_without_the_list_is_named(tmp_path):
+    with pytest.raises(RecordError, match="has no committed.sha256"):
+        copy_committed(tmp_path, tmp_path / "copy")
+
+
 def check(*notebooks: str, **environment: str) -> subprocess.CompletedProcess:
     """The step of `make test` that holds a notebook's stored outputs against what its code gives."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}

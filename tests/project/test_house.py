@@ -32,21 +32,6 @@ def test_imports_go_one_way(file):
     assert not above, f"{file} imports {above}, which stand below it"
 
 
-def test_there_is_no_shortcut_around_a_floor():
-    """The core runs where pandas, seaborn and Jupyter are not; what needs them is in companion and bench."""
-    heavy = {"pandas", "seaborn", "matplotlib", "scipy", "IPython", "ipywidgets"}
-    for file in FILES:
-        if file.parts[0] in ("companion", "bench", "cli"):
-            continue
-        top = {
-            name.split(".")[0]
-            for node in ast.parse((PACKAGE / file).read_text()).body
-            for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else
-                         [a.name for a in node.names] if isinstance(node, ast.Import) else [])
-        }  # fmt: skip
-        assert not top & heavy, file
-
-
 def test_the_roots_of_package_and_tests_are_short():
     assert len([path for path in PACKAGE.iterdir() if path.suffix == ".py"]) <= 9
     folders = {path.name for path in (PACKAGE.parent / "tests").iterdir() if path.is_dir() and path.name[0] != "_"}
