@@ -29,7 +29,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from gdwlib.companion.evidence import copy_committed  # noqa: E402
-from gdwlib.runs.config import project_folder  # noqa: E402
+from gdwlib.runs.folders import project_folder  # noqa: E402
 from gdwlib.runs.records import RecordError  # noqa: E402
 
 ROOT = Path(__file__).parent

@@ -27,7 +27,8 @@ import gdwlib
 from gdwlib.data import Images, Split
 from gdwlib.data.randomness import rng, torch_seed
 from gdwlib.runs import label_errors
-from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.config import RunConfig
+from gdwlib.runs.folders import project_folder
 from gdwlib.runs.loading import Resident
 from gdwlib.runs.machine import environment
 from gdwlib.runs.records import write_file

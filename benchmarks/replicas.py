@@ -22,7 +22,7 @@ from gdwlib.bench import Setting, as_text, keep, result_path
 from gdwlib.bench.setting import method, ratios, timed
 from gdwlib.engines.replicas import Replica, train_together
 from gdwlib.methods import Batch, Method
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 from gdwlib.runs.machine import keep_freed_memory
 
 

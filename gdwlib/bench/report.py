@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from gdwlib.bench.setting import Setting
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import environment
 from gdwlib.runs.records import write_file
 
@@ -79,7 +79,7 @@ def results(outputs: Path | str | None = None) -> dict[str, dict]:
     Raises:
         FileNotFoundError: there are none.
     """
-    folder = (Path(outputs) if outputs is not None else project_folder("outputs")) / "bench"
+    folder = Folders.named(outputs).outputs / "bench"
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     if not found:
         raise FileNotFoundError(f"{folder}: no measurements; make them: python -m gdwlib bench steps parts loop growth")

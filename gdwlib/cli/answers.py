@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from gdwlib.data.own.spelling import as_csv
-from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.config import RunConfig
 from gdwlib.runs.records import RunRecord, open_record, write_file
 
 SHOWN = 10  # suspects printed
@@ -17,8 +17,8 @@ SHEET = 48  # suspects on the contact sheet
 def suspects(args: argparse.Namespace) -> None:
     from gdwlib.runs.label_errors import suspects as ranked
 
-    record = open_record(args.run, args.outputs or project_folder("outputs"))
-    found = ranked(record, args.data)
+    record = open_record(args.run, args.folders.outputs)
+    found = ranked(record, args.folders.data)
     to = args.to or record.path / "suspects.csv"
     table = as_csv(found[0]._fields, found)
     if to.exists() and to.read_bytes() != table:
@@ -29,13 +29,13 @@ def suspects(args: argparse.Namespace) -> None:
         print(f"{row.score:.3f}  {row.id:{width}}  {row.label} -> {row.proposed_label}")
     doubtful = sum(row.score > 0.5 for row in found)
     print(f"{doubtful} of {len(found)} labels are more probably wrong than right\n{to}")
-    sheet = _contact_sheet(record, found[:SHEET], args.data)
+    sheet = _contact_sheet(record, found[:SHEET], args.folders.data)
     if sheet is not None:
         write_file(to.with_suffix(".png"), sheet)
         print(to.with_suffix(".png"))
 
 
-def _contact_sheet(record: RunRecord, worst: list, data: Path | None) -> bytes | None:
+def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
     """The worst as a picture; None for a table, and where there is no matplotlib."""
     config = RunConfig.of_record(record.config)
     if config.is_table:
@@ -53,7 +53,7 @@ def predict(args: argparse.Namespace) -> None:
 
     path = Path(args.run)
     holds_model = (path / "model.json").is_file()
-    folder = path if holds_model else open_record(args.run, args.outputs or project_folder("outputs")).path
+    folder = path if holds_model else open_record(args.run, args.folders.outputs).path
     found, remarks = labelled(folder, args.source, skip_bad=args.skip_bad)
     for remark in remarks:
         print(remark, file=sys.stderr)

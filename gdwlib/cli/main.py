@@ -13,6 +13,7 @@ from gdwlib.engines.collective import ProcessLost
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
 from gdwlib.runs.config import DEVICES, PRECISIONS, PRESETS, fields_described, nearest
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.presets import SCHEDULES
 from gdwlib.runs.records import RecordError
 
@@ -166,6 +167,7 @@ def main(argv: list[str] | None = None) -> int:
     own = argv.index("--") if "--" in argv else len(argv)
     args = parser().parse_args(argv[:own])
     args.snakemake = argv[own + 1 :]
+    args.folders = Folders.named(args.outputs, args.data)
     try:
         COMMANDS[args.command](args)
     except (DataError, RecordError, ValueError, FloatingPointError, ProcessLost) as error:

@@ -9,7 +9,7 @@ from typing import Any
 from gdwlib.cli.runs import at_least
 from gdwlib.data import DATASETS, OwnData
 from gdwlib.methods import METHODS
-from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.config import RunConfig
 from gdwlib.sweeps.campaigns import from_file
 
 
@@ -28,7 +28,8 @@ def table(args: argparse.Namespace) -> None:
         return
     if args.outputs is not None and not args.outputs.is_dir():
         raise ValueError(f"--outputs {args.outputs}: no such folder")
-    evidence, outputs = Evidence(args.outputs), args.outputs or project_folder("outputs")
+    outputs = args.folders.outputs
+    evidence = Evidence(outputs)
     if listed is not None:
         frame = pages.of_list(from_file(listed), evidence)
         print(frame.to_string())
@@ -62,7 +63,7 @@ def compare(args: argparse.Namespace) -> None:
         from gdwlib.companion.evidence import Evidence, trained_twice
     except ModuleNotFoundError as error:
         raise ValueError(f"{error.name} is needed to compare; pip install 'gdwlib[notebooks]'") from error
-    outputs = args.outputs or project_folder("outputs")
+    outputs = args.folders.outputs
     if args.again.resolve() == outputs.resolve():
         raise ValueError(f"{args.again}: is the folder to compare with; name one that was trained into again")
     before = Evidence(outputs)
@@ -99,7 +100,7 @@ def bench(args: argparse.Namespace) -> None:
     device = loop.torch_device().type
     keep_freed_memory()  # as a run does
     setting = measure.Setting(args.depth, args.num_classes, args.batch_size, 32, args.precision, device)
-    path = measure.result_path(args.outputs or project_folder("outputs"), setting)
+    path = measure.result_path(args.folders.outputs, setting)
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
@@ -115,7 +116,7 @@ def bench(args: argparse.Namespace) -> None:
             elif section == "growth":
                 rows = measure.measure_growth(setting, args.rounds, say)
             else:
-                rows = measure.measure_loop(loop, args.data, 20, say)
+                rows = measure.measure_loop(loop, args.folders.data, 20, say)
         measure.keep(path, section, rows, setting)
         print(measure.as_text(section, rows))
         if section == "steps":
@@ -129,7 +130,7 @@ def bench(args: argparse.Namespace) -> None:
 
 
 def data(args: argparse.Namespace) -> None:
-    folder = args.data or project_folder("data")
+    folder = args.folders.data
     source = DATASETS[args.name]
     if isinstance(source, OwnData):
         raise ValueError(f"NAME: {args.name} is data of your own; nothing to fetch")

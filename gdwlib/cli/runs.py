@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from gdwlib.data import DATASETS, OwnData
-from gdwlib.runs.config import RunConfig, fields_described, nearest, project_folder
+from gdwlib.runs.config import RunConfig, fields_described, nearest
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.progress import duration
 from gdwlib.runs.records import RecordError, RunRecord
 from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, from_file, missing
@@ -27,7 +28,6 @@ def run(args: argparse.Namespace) -> None:
 
     fields = fields_described()
     config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
-    outputs = args.outputs or project_folder("outputs")
     at_least(args, 1, "replicas", "runs_per_gpu")
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
     if args.replicas > 1 and (args.wait or args.runs_per_gpu):
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
             for name, given in (("replicas", args.replicas > 1), ("capture", config.capture), ("wait", args.wait)):
                 if given:
                     raise ValueError(f"--{name}: of a run in one process alone; leave it off")
-        how = {"outputs": outputs, "data": args.data}
+        how = {"outputs": args.folders.outputs, "data": args.folders.data}
         if args.replicas > 1:
             records = run_replicas(configs, **how)
         else:
@@ -86,23 +86,22 @@ def sweep(args: argparse.Namespace) -> None:
     if args.snakemake and not elsewhere:
         raise ValueError(f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well")
     until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
-    outputs = args.outputs or project_folder("outputs")
     runs = runs_of(args)
     # on a cluster it is the nodes that may have a GPU
     device = runs[0].torch_device().type if args.profile is None else args.device
     if args.capture and device != "cuda":
         raise ValueError(f"--capture: needs a CUDA device, this is {device}; leave it off")
-    left = missing(runs, outputs)
+    left = missing(runs, args.folders.outputs)
     at_once = (args.cores or cores()) if elsewhere else 1
     time_needed = expected(left, at_once) if device == "cpu" and args.replicas == 1 else ""
     print(f"{len(runs)} runs, {len(left)} missing{time_needed}", file=sys.stderr)
     if args.list:
         print("\n".join(config.run_id for config in left))
     elif elsewhere:
-        hand_over(args, runs, left, outputs, at_once, device)
+        hand_over(args, runs, left, at_once, device)
     else:
         how = {"replicas": args.replicas, "runs_per_gpu": args.runs_per_gpu}
-        going = sweeps.sweep(left, outputs=outputs, data=args.data, until=until, **how)
+        going = sweeps.sweep(left, args.folders, until=until, **how)
         counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
         print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
         if counts["interrupted"] and not counts["finished"]:
@@ -130,7 +129,7 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
 
 
 def hand_over(
-    args: argparse.Namespace, runs: list[RunConfig], left: list[RunConfig], outputs: Path, at_once: int, device: str
+    args: argparse.Namespace, runs: list[RunConfig], left: list[RunConfig], at_once: int, device: str
 ) -> None:
     """The runs to Snakemake, here or on a cluster."""
     from gdwlib.sweeps import by_snakemake as workflow
@@ -145,17 +144,15 @@ def hand_over(
 
             settings["runs_per_gpu"] = args.runs_per_gpu or 1
             how += ["--resources", f"gpu_places={settings['runs_per_gpu'] * torch.cuda.device_count()}"]
-    if args.data is not None:
-        settings["data"] = args.data.resolve()
     for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
         source = DATASETS[name]
         if not isinstance(source, OwnData):
             for train in (True, False):
-                source.load(args.data or project_folder("data"), train)
-    outputs = outputs.resolve()
-    listed = workflow.write_list(runs, Path(args.campaign).stem, outputs)
+                source.load(args.folders.data, train)
+    folders = Folders(args.folders.outputs.resolve(), args.folders.data.resolve())
+    listed = workflow.write_list(runs, Path(args.campaign).stem, folders.outputs)
     going = workflow.Sweep(
-        listed, left, outputs, how + args.snakemake, lambda text: print(text, file=sys.stderr), settings
+        listed, left, folders, how + args.snakemake, lambda text: print(text, file=sys.stderr), settings
     )
     if failed := going.train():
         raise RecordError(f"{failed} runs failed, see above; the same command tries them again")
@@ -165,7 +162,7 @@ def expected(runs: list[RunConfig], at_once: int) -> str:
     """How long they will take on a CPU, where all of them have records in the project's own outputs/."""
     from gdwlib.runs.machine import cores
 
-    seconds = expected_seconds(runs, project_folder("outputs"))
+    seconds = expected_seconds(runs, Folders.named().outputs)
     if not seconds:
         return ""
     at_once = min(at_once, cores(), len(runs))

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from gdwlib.runs.config import COMPUTED, RunConfig, project_folder
+from gdwlib.runs.config import COMPUTED, RunConfig
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.records import RecordError, RunFolder, RunRecord
 
 CONFIDENCE = 0.95
@@ -46,7 +47,7 @@ class Evidence:
         methods: Collection[str] | None = None,
         seeds: Collection[int] | None = None,
     ):
-        self.outputs = Path(outputs) if outputs is not None else project_folder("outputs")
+        self.outputs = Folders.named(outputs).outputs
         self._runs: dict[tuple, Runs] = {}
         for path in sorted(self.outputs.glob("runs/*/result.json")):
             config = _config(path.with_name("config.json"))

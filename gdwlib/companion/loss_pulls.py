@@ -9,7 +9,8 @@ import torch
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.gdw import StepOutput
-from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.config import RunConfig
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import Resident
 from gdwlib.runs.progress import Progress
 from gdwlib.runs.records import write_file
@@ -37,11 +38,11 @@ def pulls(config: RunConfig, *, outputs: Path | str | None = None, data: Path | 
         raise ValueError(f"method: must be 'mwnet' or 'gdw', which have a weighting network; not {config.method!r}")
     if getattr(config, "meta_every", 1) != 1:
         raise ValueError(f"meta_every: must be 1, so that every step has a pull; not {config.meta_every}")
-    path = (Path(outputs) if outputs is not None else project_folder("outputs")) / "figures"
-    path /= f"pulls-{config.run_id}.json"
+    folders = Folders.named(outputs, data)
+    path = folders.figures / f"pulls-{config.run_id}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
-    split = load_split(config, data)
+    split = load_split(config, folders.data)
     right = torch.as_tensor(split.given == split.train.labels)
     device = config.torch_device()
     right = right.to(device)

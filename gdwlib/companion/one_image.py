@@ -14,7 +14,8 @@ import torch
 
 from gdwlib.data.batches import meta_order, train_order
 from gdwlib.gdw import GDW, make_weight_optimizer
-from gdwlib.runs.config import RunConfig, nearest, project_folder
+from gdwlib.runs.config import RunConfig, nearest
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import Resident
 from gdwlib.runs.records import write_file
 from gdwlib.runs.training import load_split, run
@@ -47,12 +48,12 @@ def anatomy(
     """
     if config.method not in ("gdw", "mwnet"):
         raise ValueError(f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}")
-    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
-    path = outputs / "figures" / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
+    folders = Folders.named(outputs, data)
+    path = folders.figures / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
     with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
             return {name: arrays[name] for name in ANATOMY}
-    split = load_split(config, data)
+    split = load_split(config, folders.data)
     for name in (true, given):
         if name not in split.classes:
             raise ValueError(f"{config.dataset} has no class {name!r}{nearest(name, split.classes)}")
@@ -61,9 +62,9 @@ def anatomy(
     if not len(candidates):
         raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
     with tempfile.TemporaryDirectory() as elsewhere:
-        record = run(config, outputs=outputs, data=data)
+        record = run(config, outputs=folders.outputs, data=folders.data)
         if not (record.path / "model.pt").is_file():  # a record from the repository: train once more for the networks
-            record = run(config, outputs=elsewhere, data=data)
+            record = run(config, outputs=elsewhere, data=folders.data)
         network = record.model(len(split.classes), len(split.mean))
         weight_net = record.weight_net()
     order = train_order(len(split.given), config.seed, 0)
@@ -129,14 +130,14 @@ def pictures(
     Raises:
         ValueError: an id that is not among the run's training images.
     """
-    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
-    path = outputs / "figures" / f"pictures-{config.run_id}.npz"
+    folders = Folders.named(outputs, data)
+    path = folders.figures / f"pictures-{config.run_id}.npz"
     wanted = np.asarray(ids)  # (n,)
     with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
             if np.array_equal(arrays["ids"], wanted):
                 return arrays["images"]
-    split = load_split(config, data)
+    split = load_split(config, folders.data)
     where = {id_: k for k, id_ in enumerate(split.train.ids.tolist())}
     if absent := [id_ for id_ in wanted.tolist() if id_ not in where]:
         raise ValueError(f"{config.run_id}: has no training image {absent[0]}")

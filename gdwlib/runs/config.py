@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 import typing
 from dataclasses import dataclass
 from pathlib import Path
@@ -311,12 +310,3 @@ def fields_described() -> dict[str, Described]:
             kind = (typing.get_args(field.type) or (field.type,))[0]
             found[field.name] = Described(kind, field.metadata["meaning"], default, tuple(methods_with(field.name)))
     return found
-
-
-def project_folder(name: str) -> Path:
-    """Where "outputs" or "data" are where no folder is named: in $GDWLIB_OUTPUTS and $GDWLIB_DATA where these are set,
-    else in the checkout gdwlib is imported from, else in the current folder."""
-    if of_environment := os.environ.get(f"GDWLIB_{name.upper()}"):
-        return Path(of_environment)
-    root = Path(__file__).parents[2]
-    return root / name if (root / "pyproject.toml").is_file() else Path(name)

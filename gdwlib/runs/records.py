@@ -31,7 +31,8 @@ import torch
 from torch import nn
 
 from gdwlib.models import MODELS, WeightNet
-from gdwlib.runs.config import COMPUTED, RunConfig, project_folder
+from gdwlib.runs.config import COMPUTED, RunConfig
+from gdwlib.runs.folders import Folders
 
 ELSEWHERE = "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
 
@@ -228,10 +229,10 @@ class RunFolder:
 def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord:
     """A finished run, by its folder or by its id in `outputs` (default: the project's). RecordError says why there is
     none."""
-    outputs = Path(outputs) if outputs is not None else project_folder("outputs")
-    path = next((path for path in (Path(run), outputs / "runs" / str(run)) if path.is_dir()), None)
+    runs = Folders.named(outputs).outputs / "runs"
+    path = next((path for path in (Path(run), runs / str(run)) if path.is_dir()), None)
     if path is None:
-        raise RecordError(f"{run}: no such run, neither as a folder nor in {outputs / 'runs'}")
+        raise RecordError(f"{run}: no such run, neither as a folder nor in {runs}")
     path = path.resolve()
     if not (path / "config.json").exists():
         raise RecordError(f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs")

@@ -16,8 +16,9 @@ from gdwlib.engines.devices import place
 from gdwlib.learner import HERE, Engine
 from gdwlib.methods import METHODS, Method
 from gdwlib.models import MODELS
-from gdwlib.runs.config import PRECISIONS, RunConfig, project_folder
+from gdwlib.runs.config import PRECISIONS, RunConfig
 from gdwlib.runs.diagnostics import WeightStatistics
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import Resident, load
 from gdwlib.runs.machine import environment, ieee_float32, keep_freed_memory
 from gdwlib.runs.pretrained import imagenet_weights
@@ -59,9 +60,8 @@ def run(
     if config.capture and (device := config.torch_device().type) != "cuda":
         raise ValueError(f"capture: needs a CUDA device, this is {device}; leave it off")
     leads = engine.rank == 0
-    folder = (RunFolder if leads else ReadOnlyFolder)(
-        Path(outputs) if outputs is not None else project_folder("outputs"), config
-    )
+    folders = Folders.named(outputs, data)
+    folder = (RunFolder if leads else ReadOnlyFolder)(folders.outputs, config)
     record, _ = _finished(folder, engine)
     if record is not None:
         folder.tidy()
@@ -74,9 +74,9 @@ def run(
         if wrong:
             shown.say(f"{wrong}; computing it again", always=True)
             folder.discard()
-        split = load_split(config, data) if leads else None
+        split = load_split(config, folders.data) if leads else None
         engine.agreed(0)  # one process downloads
-        split = split or load_split(config, data)
+        split = split or load_split(config, folders.data)
         for remark in split.remarks:
             shown.say(remark)
         kind = config.torch_device().type
@@ -111,7 +111,7 @@ def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
         source = source.sized(config.image_size, config.skip_bad)
     return make_split(
         source if source is not DATASETS[config.dataset] else config.dataset,
-        Path(data) if data is not None else project_folder("data"),
+        Folders.named(data=data).data,
         meta_per_class=config.meta_per_class,
         noise=config.noise,
         noise_ratio=config.noise_ratio,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.progress import duration
 from gdwlib.runs.records import RecordError, RunFolder, RunRecord, write_file
 from gdwlib.sweeps.campaigns import as_line
@@ -38,16 +39,16 @@ class Sweep:
     """A list of runs and how Snakemake is to train them.
 
     Args:
-        listed: the list's file, in `outputs`/sweeps.
+        listed: the list's file, in sweeps/ of the outputs.
         missing: which of the list had no record.
         how: Snakemake's own arguments: `--cores N` or `--profile DIR`, and others.
-        settings: the Snakefile's: data, runs_per_gpu.
+        settings: more of the Snakefile's: runs_per_gpu.
         say: told what happens, a line at a time.
     """
 
     listed: Path
     missing: list[RunConfig]
-    outputs: Path
+    folders: Folders
     how: list[str]
     say: Callable[[str], None]
     settings: dict = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Sweep:
                 self.say(f"    {name}")
         count = sum(map(len, failed.values()))
         if count:
-            self.say(f"their logs: {self.outputs / 'sweeps' / 'logs'}")
+            self.say(f"their logs: {self.folders.outputs / 'sweeps' / 'logs'}")
         if waiting and process.returncode and not count:
             raise RecordError(f"Snakemake stopped: {_last_words(self.log)}; {self.log} has the rest")
         self.say(f"{finished} finished in {duration(time.time() - start)}, {count} failed, {waiting} not begun")
@@ -100,11 +101,17 @@ class Sweep:
         return count
 
     def _settings(self, **more: str | int) -> list[str]:
-        settings = {"runs": self.listed.relative_to(self.outputs), "outputs": "."} | self.settings | more
-        return ["--directory", str(self.outputs), "--config", *(f"{k}={v}" for k, v in settings.items() if v != "")]
+        settings = {"runs": self.listed.relative_to(self.folders.outputs), "outputs": ".", "data": self.folders.data}
+        settings |= self.settings | more
+        return [
+            "--directory",
+            str(self.folders.outputs),
+            "--config",
+            *(f"{k}={v}" for k, v in settings.items() if v != ""),
+        ]
 
     def _log(self, config: RunConfig) -> Path:
-        return self.outputs / "sweeps" / "logs" / f"{config.run_id}.log"
+        return self.folders.outputs / "sweeps" / "logs" / f"{config.run_id}.log"
 
     def _log_size(self, config: RunConfig) -> int:
         return self._log(config).stat().st_size if self._log(config).exists() else 0
@@ -112,7 +119,7 @@ class Sweep:
     def _discard_damaged(self) -> None:
         """Snakemake takes a result.json for a finished run; `missing` says that these are not."""
         for config in self.missing:
-            folder = RunFolder(self.outputs, config)
+            folder = RunFolder(self.folders.outputs, config)
             if (folder.path / "result.json").exists():
                 with folder.locked(self.say):
                     record, wrong = folder.load()
@@ -122,7 +129,7 @@ class Sweep:
 
     def _newly_finished(self, left: list[RunConfig]) -> Iterator[RunRecord]:
         for config in list(left):
-            folder = RunFolder(self.outputs, config)
+            folder = RunFolder(self.folders.outputs, config)
             if (folder.path / "result.json").exists() and (record := folder.load()[0]) is not None:
                 left.remove(config)
                 yield record
@@ -155,7 +162,7 @@ class Sweep:
         """The tables, and Snakemake's report; of the finished runs where some have failed."""
         report = self.listed.with_suffix(".html")
         pages = [*self._settings(finished=1 if partly else ""), "--cores", "1"]
-        written = [*pages, "--report", str(report.relative_to(self.outputs))]
+        written = [*pages, "--report", str(report.relative_to(self.folders.outputs))]
         ok = self._snakemake(pages) and (self._snakemake(written) or (self._vouch() and self._snakemake(written)))
         if ok:
             self.say(f"tables and figures: {report}")

@@ -16,7 +16,8 @@ from typing import Any
 
 from gdwlib.data import DataError
 from gdwlib.engines.replicas import train_together
-from gdwlib.runs.config import RunConfig, project_folder
+from gdwlib.runs.config import RunConfig
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import ieee_float32
 from gdwlib.runs.records import RecordError, RunFolder, RunRecord, RunTaken
 from gdwlib.runs.training import OutOfTime, run
@@ -30,7 +31,9 @@ def seconds_of(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def run_replicas(configs: Sequence[RunConfig], **how: Any) -> list[RunRecord]:
+def run_replicas(
+    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, data: Path | str | None = None, **how: Any
+) -> list[RunRecord]:
     """`run` for configurations that differ only in their seed, trained together: see `gdwlib.engines.replicas`.
 
     Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
@@ -38,14 +41,15 @@ def run_replicas(configs: Sequence[RunConfig], **how: Any) -> list[RunRecord]:
     loaded, interrupted ones go on.
 
     Args:
-        how: `run`'s outputs, data, progress, until.
+        outputs, data: folders, as of `run`.
+        how: `run`'s progress, until.
 
     Raises:
         ValueError: they differ in more than the seed.
         Exception: what `run` raises, for the first run that failed, when the others are done.
     """
     records = []
-    for end in attempt_together(configs, **how):
+    for end in attempt_together(configs, Folders.named(outputs, data), **how):
         if isinstance(end, BaseException):
             raise end
         records.append(end)
@@ -53,20 +57,18 @@ def run_replicas(configs: Sequence[RunConfig], **how: Any) -> list[RunRecord]:
 
 
 def attempt_together(
-    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, progress: bool = True, **how: Any
+    configs: Sequence[RunConfig], folders: Folders, *, progress: bool = True, **how: Any
 ) -> list[RunRecord | BaseException]:
     """`run_replicas`, but what a run raises is returned in its record's place."""
     if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
         raise ValueError("replicas: must be of different seeds, and differ in nothing else")
     if len(configs) > 1 and configs[0].capture:
         raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
-    folder = Path(outputs) if outputs is not None else project_folder("outputs")
-    missing = [config for config in configs if RunFolder(folder, config).load()[0] is None]
+    missing = [config for config in configs if RunFolder(folders.outputs, config).load()[0] is None]
+    how |= {"outputs": folders.outputs, "data": folders.data}
 
     def job(config: RunConfig) -> Callable:
-        return lambda engine: run(
-            config, outputs=outputs, progress=progress and config is missing[0], engine=engine, **how
-        )
+        return lambda engine: run(config, progress=progress and config is missing[0], engine=engine, **how)
 
     errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
@@ -75,7 +77,7 @@ def attempt_together(
     ends: list[RunRecord | BaseException] = []
     for config in configs:
         try:
-            ends.append(errors.get(config) or run(config, outputs=outputs, progress=progress, **how))
+            ends.append(errors.get(config) or run(config, progress=progress, **how))
         except Exception as error:
             ends.append(error)
     return ends
@@ -96,9 +98,8 @@ class Attempt:
 
 def sweep(
     runs: Sequence[RunConfig],
+    folders: Folders,
     *,
-    outputs: Path,
-    data: Path | None = None,
     until: float | None = None,
     replicas: int = 1,
     runs_per_gpu: int | None = None,
@@ -116,7 +117,7 @@ def sweep(
         if over:
             attempts = [Attempt(config, "not begun") for config in group]
         else:
-            attempts = _attempt(group, until, outputs=outputs, data=data, runs_per_gpu=runs_per_gpu)
+            attempts = _attempt(group, until, folders, runs_per_gpu=runs_per_gpu)
         over = over or any(attempt.state == "interrupted" for attempt in attempts)
         yield from attempts
 
@@ -134,11 +135,11 @@ def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     return ordered
 
 
-def _attempt(configs: list[RunConfig], until: float | None, **how: Any) -> list[Attempt]:
+def _attempt(configs: list[RunConfig], until: float | None, folders: Folders, **how: Any) -> list[Attempt]:
     start = time.time()
     if until is not None and start > until:
         return [Attempt(config, "not begun") for config in configs]
-    ends = attempt_together(configs, until=until, **how)
+    ends = attempt_together(configs, folders, until=until, **how)
     seconds = time.time() - start
     return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
 

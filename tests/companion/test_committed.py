@@ -14,7 +14,7 @@ from test_paper import README, readme_holds
 
 import gdwlib
 from gdwlib.companion.evidence import COMMITTED, Evidence, copy_committed
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 from gdwlib.runs.records import RecordError, RunFolder
 
 ROOT = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ from gdwlib.companion.verdicts import (
     special_case,
     step_operations,
 )
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 from gdwlib.runs.records import RunRecord
 from gdwlib.sweeps.campaigns import COLUMNS
 

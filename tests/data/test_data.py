@@ -8,7 +8,7 @@ import gdwlib
 from gdwlib.data import DATASETS, DataError, Dataset, Images, make_split
 from gdwlib.data.batches import augmented, epoch_indices, meta_order, normalised, pooled
 from gdwlib.data.datasets import FASHION_CLASSES, cifar, fashion_full
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 
 DATA = project_folder("data")
 

@@ -12,7 +12,7 @@ import torch
 import gdwlib
 from gdwlib.data import DataError
 from gdwlib.data.human import CIFAR10N, human_labels
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 
 TRUE = np.arange(50) % 10
 

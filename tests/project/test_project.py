@@ -23,7 +23,7 @@ from PIL import Image
 from test_lab import CHROMIUM, DIFFERENT, NOTEBOOKS
 
 import gdwlib
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import project_folder
 
 ROOT = Path(__file__).parents[2]
 IN_NO_BROWSER = [path for path in NOTEBOOKS if CHROMIUM is None or path.stem not in DIFFERENT]

@@ -35,7 +35,7 @@ def small_is_smoke(tmp_path, monkeypatch):
     """Runs of seconds, kept elsewhere; what a block registers is forgotten afterwards."""
     monkeypatch.setitem(PRESETS, "small", PRESETS["smoke"])
     monkeypatch.setattr(
-        "gdwlib.runs.training.project_folder", lambda name: (tmp_path if name == "outputs" else ROOT) / name
+        "gdwlib.runs.folders.project_folder", lambda name: (tmp_path if name == "outputs" else ROOT) / name
     )
     registries = (gdwlib.METHODS, gdwlib.DATASETS, gdwlib.NOISES)
     before = [dict(registry) for registry in registries]

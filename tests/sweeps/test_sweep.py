@@ -19,7 +19,7 @@ from gdwlib.companion.evidence import Again
 from gdwlib.companion.tables import table_configs
 from gdwlib.methods import METHODS, NAMES
 from gdwlib.runs import training
-from gdwlib.runs.config import project_folder
+from gdwlib.runs.folders import Folders, project_folder
 from gdwlib.runs.records import RunFolder
 from gdwlib.sweeps import campaigns
 from gdwlib.sweeps import in_process as sweeps
@@ -270,7 +270,7 @@ def test_a_run_that_fails_or_is_taken_does_not_stop_the_others(tmp_path, capsys)
     taken = gdwlib.RunConfig(preset="smoke", method="base", seed=8)
     said = []
     with RunFolder(tmp_path, taken).locked():
-        counts = sweeps.report(sweeps.sweep([broken, taken, *runs], outputs=tmp_path), 4, said.append)
+        counts = sweeps.report(sweeps.sweep([broken, taken, *runs], Folders.named(tmp_path)), 4, said.append)
     assert counts["failed"] == 1 and counts["being trained elsewhere"] == 1 and counts["finished"] == 2
     assert "diverged" in said[0] and len(said) == 4
 
@@ -280,7 +280,7 @@ def test_a_budget_that_holds_no_epoch_is_told_soon(tmp_path, monkeypatch):
     ticks = itertools.count(0, 100)
     runs = campaign(methods=["base"], seeds=range(1))[:3]
     monkeypatch.setattr(training.time, "time", lambda: next(ticks))
-    attempts = list(sweeps.sweep(runs, outputs=tmp_path, until=450.0))
+    attempts = list(sweeps.sweep(runs, Folders.named(tmp_path), until=450.0))
     assert [attempt.state for attempt in attempts] == ["interrupted", "not begun", "not begun"]
     assert "an epoch takes about 400 s" in attempts[0].text  # four steps, a look each
 
@@ -290,7 +290,7 @@ def test_a_slow_start_is_not_taken_for_the_pace(tmp_path, monkeypatch):
     looks = itertools.count()
     monkeypatch.setattr(training.time, "time", lambda: k if (k := next(looks)) < 3 else 1000 + k)
     runs = campaign(methods=["base"], seeds=range(1))[:1]
-    assert [attempt.state for attempt in sweeps.sweep(runs, outputs=tmp_path, until=1100.0)] == ["finished"]
+    assert [attempt.state for attempt in sweeps.sweep(runs, Folders.named(tmp_path), until=1100.0)] == ["finished"]
     assert next(looks) > 12  # it was looked at once a step
 
 
@@ -298,7 +298,7 @@ def test_replicas_end_each_on_its_own(tmp_path):
     """One is being trained elsewhere; the others finish, and are told so."""
     runs = [gdwlib.RunConfig(preset="smoke", method="base", seed=seed) for seed in range(3)]
     with RunFolder(tmp_path, runs[1]).locked():
-        attempts = list(sweeps.sweep(runs, outputs=tmp_path, replicas=3))
+        attempts = list(sweeps.sweep(runs, Folders.named(tmp_path), replicas=3))
     assert [attempt.state for attempt in attempts] == ["finished", "being trained elsewhere", "finished"]
     assert [attempt.config for attempt in attempts] == runs
 
