@@ -15,14 +15,14 @@ export UV_SYSTEM_CERTS = 1
 # where `make evidence` trains and writes everything a second time
 AGAIN ?= build/evidence
 
-.PHONY: help quickstart lab notebooks committed keep site picture evidence test test-cluster lint lock
+.PHONY: help quickstart lab notebooks committed keep site readme-figure evidence test test-cluster lint lock
 help:
 	@echo "make quickstart   run the first notebook, training one more seed live (minutes on two CPU cores)"
 	@echo "make lab          open the notebooks in JupyterLab"
 	@echo "make notebooks    run every notebook again in place, from the committed records"
 	@echo "make keep RUN=ID  add a finished run's record to what is committed"
 	@echo "make site         notebooks, tables and API reference as static pages, in build/site/html"
-	@echo "make picture      draw the README's picture again"
+	@echo "make readme-figure  draw the README's figure again"
 	@echo "make evidence     train and measure everything again, from nothing, beside the committed records (hours)"
 	@echo "make test         everything CI checks"
 	@echo "make test-cluster a sweep on a Slurm of two nodes set up on this machine for it (Debian, as root; minutes)"
@@ -95,8 +95,8 @@ site: committed
 	@echo "== The notebooks, tables and API reference as static pages (a minute)"
 	@$(COMMITTED) $(BIN)/python -W ignore docs/build.py
 
-picture: .venv/ready
-	@$(BIN)/python docs/picture.py
+readme-figure: .venv/ready
+	@$(BIN)/python docs/readme_figure.py
 
 lint: .venv/ready
 	@echo "== Style: ruff, notebooks included"

@@ -29,10 +29,10 @@ from gdwlib.data.randomness import rng, torch_seed
 from gdwlib.runs import label_errors
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.folders import project_folder
-from gdwlib.runs.loading import Resident
+from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.machine import environment
 from gdwlib.runs.records import write_file
-from gdwlib.runs.training import load_split, prepare
+from gdwlib.runs.training import build_method, load_split
 
 SETTINGS = {
     "fashion, uniform 40%": {"dataset": "fashion", "noise": "uniform", "noise_ratio": 0.4},
@@ -134,16 +134,16 @@ def trained_on(config: RunConfig, split: Split, rest: np.ndarray, out: np.ndarra
     held = split.train.take(out)
     here = Split(images, given, meta, held, split.classes, split.mean, split.std, split.wrong_rate)
     torch.manual_seed(torch_seed(config.seed, "fold", fold))
-    resident = Resident(config, here, torch.device("cpu"))
-    model, method = prepare(config, here, resident)
+    loader = DeviceLoader(config, here, torch.device("cpu"))
+    model, method = build_method(config, here, loader)
     for epoch in range(config.epochs):
         method.start_epoch(epoch)
         model.train()
-        for batch in resident.batches(epoch):
+        for batch in loader.batches(epoch):
             method.step(batch)
     model.eval()
     with torch.inference_mode():
-        return torch.cat([model(x).double().softmax(1) for x in resident.parts(resident.test)]).numpy()
+        return torch.cat([model(x).double().softmax(1) for x in loader.parts(loader.test)]).numpy()
 
 
 def confident_learning(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -20,7 +20,7 @@ import torch
 from gdwlib import bilevel, weighting
 from gdwlib.bench import Setting, as_text, keep, result_path
 from gdwlib.bench.setting import method, ratios, timed
-from gdwlib.engines.replicas import Replica, train_together
+from gdwlib.engines.replicas import Replica, train_replicas
 from gdwlib.methods import Batch, Method
 from gdwlib.runs.folders import project_folder
 from gdwlib.runs.machine import keep_freed_memory
@@ -89,7 +89,7 @@ def in_groups(setting: Setting, count: int) -> Callable[[], float]:
 
     def round_() -> float:
         errors = []
-        taken = timed(setting, lambda: errors.extend(train_together([job(k) for k in range(count)])))
+        taken = timed(setting, lambda: errors.extend(train_replicas([job(k) for k in range(count)])))
         if any(errors):
             raise next(filter(None, errors))
         return taken
@@ -113,7 +113,7 @@ def by_vmap(setting: Setting, count: int) -> Callable[[], float]:
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
         response, _ = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
-        w = weighting.zero_mean(weighting.update(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
+        w = weighting.zero_mean(weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
         return done.pullback(w * d1)[0], done.buffers
 
     def work() -> None:

@@ -47,10 +47,10 @@ def revision(path: Path) -> str:
         return ""
 
 
-def provenance(picture: bytes, path: Path, records: dict) -> dict:
-    """What a figure of a notebook was drawn from: `plots.drawn_from` writes it into the picture. Of runs that have no
+def provenance(figure: bytes, path: Path, records: dict) -> dict:
+    """What a figure of a notebook was drawn from: `plots.set_provenance` writes it into the figure. Of runs that have no
     record among `records`, which the notebook trained itself, the name is all there is."""
-    sources = Image.open(io.BytesIO(picture)).info.get("Keywords", "").split()
+    sources = Image.open(io.BytesIO(figure)).info.get("Keywords", "").split()
     names = [name for name in sources if "/" not in name]  # of runs; the others are files of outputs/
     found = [records[name] for name in names if name in records]
     return {
@@ -142,10 +142,10 @@ def table_page(source: Path, evidence: Evidence) -> None:
         if not frame["seeds"].any():
             continue
         head, note = tables.headed(frame)
-        picture = source / "drawn" / f"table{number}-{dataset}-{preset}.png"
-        figures.gains(frame, evidence).savefig(picture)
+        figure = source / "drawn" / f"table{number}-{dataset}-{preset}.png"
+        figures.gains(frame, evidence).savefig(figure)
         table = tables.readable(frame).to_html(na_rep="–", border=0)
-        text += f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{picture.name})\n"
+        text += f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{figure.name})\n"
     (source / "tables.md").write_text(text)
 
 

@@ -13,10 +13,10 @@ from gdwlib import data as data
 from gdwlib import methods as methods
 from gdwlib import models as models
 from gdwlib import weighting as weighting
-from gdwlib.companion.loss_pulls import pulls as pulls
+from gdwlib.companion.alignment import gradient_alignment as gradient_alignment
 from gdwlib.companion.notebook import check_parameters as check_parameters
-from gdwlib.companion.one_image import anatomy as anatomy
-from gdwlib.companion.one_image import pictures as pictures
+from gdwlib.companion.one_image import single_image_step as single_image_step
+from gdwlib.companion.one_image import training_images as training_images
 from gdwlib.data import DATASETS as DATASETS
 from gdwlib.data import NOISES as NOISES
 from gdwlib.data import DataError as DataError

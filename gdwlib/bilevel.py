@@ -50,7 +50,7 @@ class Activations(NamedTuple):
     intact: list[bool]  # which of them no later operation has overwritten
 
 
-class Forward:
+class ForwardPass:
     """One forward pass over a train batch, to be pulled back, and pushed forward, as often as needed."""
 
     logits: Float[Tensor, "n C"]
@@ -78,11 +78,11 @@ class Forward:
     @property
     def activations(self) -> Activations:
         if self._activations is None:
-            with replayed(self.random, self._inputs[-1]):  # dropout draws the same masks
+            with random_state_replayed(self.random, self._inputs[-1]):  # dropout draws the same masks
                 self._run()
         return self._activations
 
-    def rest(self) -> None:
+    def release_activations(self) -> None:
         """Give the activations' memory back until they are needed again, unless they were to be kept."""
         if not self.keep:
             self._activations = None
@@ -93,10 +93,10 @@ class Forward:
 
 
 @torch.no_grad()
-def forward(model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True) -> Forward:
+def forward(model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True) -> ForwardPass:
     """Run the model on a batch, in whatever mode it is in. keep=False: hold its activations only while they are
     used, for the price of a second pass when they are used again."""
-    return Forward(model, params, buffers, x, keep)
+    return ForwardPass(model, params, buffers, x, keep)
 
 
 @torch.no_grad()
@@ -118,17 +118,17 @@ def meta_gradient(
 
 
 def tangent(
-    model: nn.Module, params: State, buffers: State, x: Tensor, direction: State, done: Forward
+    model: nn.Module, params: State, buffers: State, x: Tensor, direction: State, forward_pass: ForwardPass
 ) -> Float[Tensor, "n C"]:
-    """J·direction: how the logits of the pass `done` move when the parameters move along `direction`."""
+    """J·direction: how the logits of a forward pass move when the parameters move along `direction`."""
 
-    _, outputs, intact = done.activations
+    _, outputs, intact = forward_pass.activations
 
     def run(params: State) -> Tensor:
         with Reusing(outputs, intact):
             return apply(model, params, buffers, x)[0]
 
-    with replayed(done.random, x):  # dropout draws the same masks
+    with random_state_replayed(forward_pass.random, x):  # dropout draws the same masks
         try:
             return jvp(run, (params,), (direction,))[1]
         except NotImplementedError as error:
@@ -145,14 +145,14 @@ def look_ahead(
     x: Tensor,
     x_meta: Tensor,
     y_meta: Int[Tensor, " m"],
-    done: Forward,
+    forward_pass: ForwardPass,
 ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
     """How the meta loss after one virtual SGD step answers to the logit gradient that makes the step.
 
     Args:
         lrs: D, the learning rate by parameter name.
         c: the logit gradient of each train example; None: a step of length zero, θ̂ = θ.
-        done: the forward pass over the train batch x.
+        forward_pass: the forward pass over the train batch x.
 
     Returns:
         ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and the meta examples' losses at θ̂, shape (m,).
@@ -160,12 +160,12 @@ def look_ahead(
     n = len(x)
     theta_hat = params
     if c is not None:
-        (gradient,) = done.pullback(c / n)
+        (gradient,) = forward_pass.pullback(c / n)
         theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
-    done.rest()
+    forward_pass.release_activations()
     v, meta_losses = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
     d_v = {name: lrs[name] * v[name] for name in v}
-    return -tangent(model, params, buffers, x, d_v, done) / n, meta_losses
+    return -tangent(model, params, buffers, x, d_v, forward_pass) / n, meta_losses
 
 
 def random_state(x: Tensor) -> RandomState:
@@ -186,7 +186,7 @@ def _index(x: Tensor) -> tuple:
 
 
 @contextlib.contextmanager
-def replayed(state: RandomState, x: Tensor) -> Iterator[None]:
+def random_state_replayed(state: RandomState, x: Tensor) -> Iterator[None]:
     """Draw once more the random numbers drawn since `state`, then go on from where the generators were."""
     now = random_state(x)
     _set_random_state(state, x)
@@ -196,7 +196,7 @@ def replayed(state: RandomState, x: Tensor) -> Iterator[None]:
         _set_random_state(now, x)
 
 
-def trained(
+def trainable_parameters(
     model: nn.Module, optimizer: torch.optim.Optimizer, name: str = "optimizer"
 ) -> tuple[State, dict[str, float]]:
     """The parameters an optimizer step would move, detached, and each one's current learning rate, by name.
@@ -213,7 +213,9 @@ def trained(
     return {key: p.detach() for key, p in own.items()}, {key: lr_of[id(p)] for key, p in own.items()}
 
 
-def descend(model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None) -> None:
+def optimizer_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None
+) -> None:
     """Hand `gradient` (by parameter name) to the optimizer and step."""
     optimizer.zero_grad(set_to_none=True)
     for name, param in model.named_parameters():
@@ -223,7 +225,7 @@ def descend(model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State,
     optimizer.step()
 
 
-def put(buffers: State, moved: State) -> None:
+def write_buffers(buffers: State, moved: State) -> None:
     """Write what a forward pass left of the buffers into the module's own."""
     for name, buffer in buffers.items():
         buffer.copy_(moved[name])

@@ -115,7 +115,7 @@ class GDW:
         self.learner = Learner(model, optimizer, num_classes, max_grad_norm, save_memory)
         self.weight_net = weight_net or default_weight_net(model)
         self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
-        bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
+        bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
         self.num_classes, self.level, self.zero_mean, self.normalise = num_classes, level, zero_mean, normalise
         self.class_lr, self.clip, self.meta_every = class_lr, clip, meta_every
         self.steps = 0
@@ -134,13 +134,13 @@ class GDW:
                 a synchronisation (label range, finiteness) is raised by the next `check()` or `state_dict()`.
         """
         self.learner.check_batches(x, y, x_meta, y_meta)
-        phi, _ = bilevel.trained(self.weight_net, self.weight_optimizer, "weight_optimizer")
+        phi, _ = bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
         make_meta_step = self.steps % self.meta_every == 0
         n = len(x)
 
         # Step 1: one forward pass; first-stage weights from the losses; the virtual step's gradient
-        done = self.learner.forward(x)
-        logits = done.logits  # (n, C)
+        forward_pass = self.learner.forward(x)
+        logits = forward_pass.logits  # (n, C)
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
         d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
@@ -150,21 +150,21 @@ class GDW:
         if make_meta_step:
             # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ
             c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
-            response, meta_loss = done.look_ahead(c, x_meta, y_meta)  # (n, C) ∂L_meta/∂c, Eq. 9
+            response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)  # (n, C) ∂L_meta/∂c, Eq. 9
             g = d1 * response  # (n, C) ∂L_meta/∂ω
-            bilevel.descend(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
+            bilevel.optimizer_step(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
 
             if self.level == "instance":
                 w_new, _ = self._weights(phi, losses, p, y)  # (n, C) MWNet: V at φ_τ, which φ's tensors now hold
             else:
                 class_lr = 0.1 * n * self.num_classes if self.class_lr is None else self.class_lr
-                w_new = self._constrain(weighting.update(w, g, class_lr, self.clip), p, y)  # (n, C) Eq. 11, 4
+                w_new = self._constrain(weighting.update_weights(w, g, class_lr, self.clip), p, y)  # (n, C) Eq. 11, 4
         else:
             w_new, g, meta_loss = w, torch.zeros_like(w), losses.new_tensor(torch.nan)
 
         # Step 3: the second-stage gradient goes back through the same forward pass
-        done.descend(weighting.manipulate(w_new, d1) / n)  # Eq. 12
-        bilevel.put(dict(self.weight_net.named_buffers()), v_moved)
+        forward_pass.descend(weighting.manipulate(w_new, d1) / n)  # Eq. 12
+        bilevel.write_buffers(dict(self.weight_net.named_buffers()), v_moved)
         self.steps += 1
         return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
 

@@ -1,8 +1,8 @@
 """A network that learns from logit gradients: the one engine under `GDW` and every method.
 
-done = learner.forward(x)                            # one forward pass, kept
-response, meta_loss = done.look_ahead(c, x_meta, y_meta)  # ∂L_meta/∂c after the virtual step along c
-done.descend(c)                                      # the optimizer's step along c, back through the same pass
+forward_pass = learner.forward(x)                            # kept, to be gone through again
+response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)  # ∂L_meta/∂c after the virtual step along c
+forward_pass.descend(c)                                      # the optimizer's step along c
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from gdwlib._types import Float, Int, Tensor
 
 class Engine:
     """Where learners' passes are made: here, by `bilevel`. Others in its place: a `replicas.Replica`, a
-    `processes.Team`."""
+    `processes.DataParallelEngine`."""
 
-    together = 1  # runs that are trained as one network
-    rank, processes = 0, 1  # which process of a run this is, of how many
+    num_replicas = 1  # runs that are trained as one network
+    rank, world_size = 0, 1  # which process of a run this is, of how many
 
     forward: Callable[..., Any] = staticmethod(bilevel.forward)
     look_ahead: Callable[..., Any] = staticmethod(bilevel.look_ahead)
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """Summed over the processes."""
         return value
 
-    def agreed(self, value: int) -> int:
+    def broadcast(self, value: int) -> int:
         """Rank 0's value."""
         return value
 
@@ -39,7 +39,7 @@ class Engine:
         """That every process has the same networks."""
 
 
-HERE = Engine()
+LOCAL_ENGINE = Engine()
 
 
 class Learner:
@@ -68,27 +68,27 @@ class Learner:
         save_memory: bool = False,
     ):
         self.model, self.optimizer, self.num_classes = model, optimizer, num_classes
-        self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, HERE
-        bilevel.trained(model, optimizer)  # raises
+        self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, LOCAL_ENGINE
+        bilevel.trainable_parameters(model, optimizer)  # raises
         self._pending: dict[str, tuple[Tensor, Exception]] = {}
 
     @torch.no_grad()
-    def forward(self, x: Tensor) -> "Pass":
+    def forward(self, x: Tensor) -> "LearnerPass":
         """One pass over a train batch, in train mode; changes nothing yet.
 
         Raises:
             ValueError: the model cannot take this batch, or gives something else than (n, C) logits.
             FloatingPointError: non-finite logits (on an accelerator at the next `check`).
         """
-        params, lrs = bilevel.trained(self.model.train(), self.optimizer)
+        params, lrs = bilevel.trainable_parameters(self.model.train(), self.optimizer)
         buffers = dict(self.model.named_buffers())
         with _named("x", x):
-            done = self.engine.forward(self.model, params, buffers, x, keep=not self.save_memory)
-        if done.logits.shape != (len(x), self.num_classes):
-            want, got = (len(x), self.num_classes), tuple(done.logits.shape)
+            forward_pass = self.engine.forward(self.model, params, buffers, x, keep=not self.save_memory)
+        if forward_pass.logits.shape != (len(x), self.num_classes):
+            want, got = (len(x), self.num_classes), tuple(forward_pass.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
-        self._require_finite("x", done.logits)
-        return Pass(self, x, params, lrs, buffers, done)
+        self._require_finite("x", forward_pass.logits)
+        return LearnerPass(self, x, params, lrs, buffers, forward_pass)
 
     def check(self) -> None:
         """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
@@ -140,7 +140,7 @@ class Learner:
 
 
 @dataclass(frozen=True)
-class Pass:
+class LearnerPass:
     """One forward pass of a learner over a train batch, to look ahead from and to descend through."""
 
     learner: Learner
@@ -148,12 +148,12 @@ class Pass:
     params: bilevel.State  # θ
     lrs: dict[str, float]  # D
     buffers: bilevel.State
-    done: bilevel.Forward
+    forward_pass: bilevel.ForwardPass
 
     @property
     def logits(self) -> Float[Tensor, "n C"]:
         """At θ, detached."""
-        return self.done.logits
+        return self.forward_pass.logits
 
     @torch.no_grad()
     def look_ahead(
@@ -168,7 +168,7 @@ class Pass:
         lrs: dict[str, float | Tensor] = {name: own if lr is None else lr for name, own in self.lrs.items()}
         with _named("x_meta", x_meta):
             response, meta_losses = self.learner.engine.look_ahead(
-                self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.done
+                self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.forward_pass
             )
             meta_loss = meta_losses.mean()
         self.learner._require_finite("x_meta", meta_loss)
@@ -179,9 +179,9 @@ class Pass:
         """The optimizer's step along Jᵀc: c is the gradient of the batch's loss with respect to the logits, an
         average's 1/n included. The running statistics become what this pass left, and the pass is used up."""
         learner = self.learner
-        (gradient,) = self.done.pullback(c, last=True)
-        bilevel.descend(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
-        bilevel.put(self.buffers, self.done.buffers)
+        (gradient,) = self.forward_pass.pullback(c, last=True)
+        bilevel.optimizer_step(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
+        bilevel.write_buffers(self.buffers, self.forward_pass.buffers)
 
 
 @contextlib.contextmanager

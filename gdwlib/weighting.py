@@ -60,7 +60,7 @@ def zero_mean(
     return torch.where(target.bool(), w_t, weights)  # (n, C)
 
 
-def update(
+def update_weights(
     weights: Float[Tensor, "n C"], gradient: Float[Tensor, "n C"], class_lr: float, clip: float
 ) -> Float[Tensor, "n C"]:
     """Second-stage weights before the constraint (Eq. 11): w' = w - clip(class_lr · g / ‖g‖₁, ±clip).

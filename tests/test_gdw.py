@@ -275,7 +275,7 @@ def test_the_engine_vmaps_over_replicas(float64):
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
         response, meta_losses = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
-        w = weighting.zero_mean(weighting.update(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
+        w = weighting.zero_mean(weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
         return w, meta_losses, done.pullback(w * d1)[0], done.buffers
 
     replicas = [CifarResNet(5, blocks=1).train() for _ in range(2)]

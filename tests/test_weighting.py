@@ -62,7 +62,7 @@ def test_only_the_target_column_is_constrained(case):
 def test_the_update_never_exceeds_the_clip(case, class_lr, clip, vanishing):  # Eq. 11
     w, p, _ = case
     g = torch.zeros_like(w) if vanishing else p - 0.3
-    after = weighting.update(w, g, class_lr, clip)
+    after = weighting.update_weights(w, g, class_lr, clip)
     inside = w.clamp(weighting.WEIGHT_MIN, weighting.WEIGHT_MAX)
     assert ((after - inside).abs() <= clip * (1 + 1e-12)).all()
     assert (after >= weighting.WEIGHT_MIN).all()
@@ -76,7 +76,7 @@ def test_the_update_never_exceeds_the_clip(case, class_lr, clip, vanishing):  # 
 def test_the_mean_step_is_class_lr_over_n_times_c(case):  # why the default is 0.1·n·C
     w, p, _ = case
     w, g = w + 1e3, p - 0.3
-    step = w - weighting.update(w, g, 0.1 * w.numel(), clip=1e6)
+    step = w - weighting.update_weights(w, g, 0.1 * w.numel(), clip=1e6)
     torch.testing.assert_close(step.abs().mean(), torch.tensor(0.1, dtype=w.dtype))
 
 

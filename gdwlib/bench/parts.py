@@ -15,7 +15,7 @@ from gdwlib.bench.steps import contestants
 # part → the function of `bilevel` that is it
 PARTS = {
     "forward": (bilevel, "forward"),
-    "backward, for the virtual step or the last": (bilevel.Forward, "pullback"),
+    "backward, for the virtual step or the last": (bilevel.ForwardPass, "pullback"),
     "meta forward and backward": (bilevel, "meta_gradient"),
     "forward-mode product": (bilevel, "tangent"),
 }

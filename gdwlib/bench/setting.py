@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from gdwlib.methods import METHODS, Batch, Method, Task
+from gdwlib.methods import METHODS, Batch, Method, MethodContext
 from gdwlib.models import CifarResNet
 from gdwlib.runs.config import PRECISIONS, RunConfig
 
@@ -56,8 +56,10 @@ def method(setting: Setting, name: str, model: nn.Module) -> Method:
     """A method as it is in the last epoch of a run: after GLC's and Gen-label's first phases, say."""
     config = RunConfig(dataset="cifar10", preset="paper", method=name, batch_size=setting.batch_size)
     some = setting.batch()
-    task = Task(setting.num_classes, some.y.repeat(49), some.x_meta, some.y_meta, 0.4, lambda: copy.deepcopy(model))
-    made = METHODS[name](model, sgd(model), task, config.settings, config.learning_rates)
+    context = MethodContext(
+        setting.num_classes, some.y.repeat(49), some.x_meta, some.y_meta, 0.4, lambda: copy.deepcopy(model)
+    )
+    made = METHODS[name](model, sgd(model), context, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):
         made.start_epoch(epoch)
     made.set_learning_rate(0.1)

@@ -1,1 +1,1 @@
-"""The command line: a file for each kind of command, and the flags of all of them."""
+"""The command line: a file a command, its flags and what it does."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from gdwlib.runs.config import COMPUTED, RunConfig
+from gdwlib.runs.config import HOW_FIELDS, RunConfig
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.records import RecordError, RunFolder, RunRecord
 
@@ -62,7 +62,7 @@ class Evidence:
         """The records that differ from a configuration in nothing but the seed, by seed."""
         return dict(sorted(self._runs.get(_key(config), {}).items()))
 
-    def of(self, dataset: str, preset: str) -> list[str]:
+    def run_ids(self, dataset: str, preset: str) -> list[str]:
         """The run ids of a data set's records at a preset."""
         wanted = {"dataset": dataset, "preset": preset}
         return [name for name, record in self.records().items() if wanted.items() <= record.config.items()]
@@ -104,7 +104,7 @@ def _copy_unaltered(outputs: Path, to: Path, name: str, digest: str) -> None:
     shutil.copyfile(file, to / name)
 
 
-class Again(NamedTuple):
+class RepeatedRun(NamedTuple):
     """A run that was trained twice."""
 
     run_id: str
@@ -119,12 +119,12 @@ class Again(NamedTuple):
         return None if before is None else after - before
 
 
-def trained_twice(before: Evidence, after: Evidence) -> list[Again]:
+def repeated_runs(before: Evidence, after: Evidence) -> list[RepeatedRun]:
     """The runs of which both folders have a record, by run id. What may differ on another machine, another number of
     threads or another torch is the order of sums, which training amplifies."""
     ours, theirs = before.records(), after.records()
     return [
-        Again(
+        RepeatedRun(
             run_id,
             _numbers(ours[run_id]) == _numbers(theirs[run_id]),
             ours[run_id],
@@ -149,7 +149,7 @@ def _config(path: Path) -> RunConfig | None:
 
 
 def _key(config: RunConfig) -> tuple:
-    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", *COMPUTED)))
+    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", *HOW_FIELDS)))
 
 
 def final_accuracy(record: RunRecord) -> float:

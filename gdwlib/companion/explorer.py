@@ -1,6 +1,6 @@
-"""GDW's weights of one picture, to play with: what the label, the probabilities, the clip and the constraint do.
+"""GDW's weights of one image, to play with: what the label, the probabilities, the clip and the constraint do.
 
-explorer.show(case, classes)      # sliders in a live notebook, one figure elsewhere; `case` is by `gdwlib.anatomy`
+explorer.show(case, classes)      # sliders in a live notebook, one figure elsewhere; `case` is by `gdwlib.single_image_step`
 """
 
 import importlib.util
@@ -13,14 +13,14 @@ import torch
 from matplotlib.figure import Figure
 
 from gdwlib import weighting
-from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, drawn_from
+from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, set_provenance
 from gdwlib.runs.progress import on_a_page
 
 Case = dict[str, np.ndarray]
 
 
 class Weights(NamedTuple):
-    """One picture's weights through a step, each (C,)."""
+    """One image's weights through a step, each (C,)."""
 
     p: np.ndarray  # predicted probabilities, at most 0.999
     first: np.ndarray  # ω
@@ -42,13 +42,13 @@ def weights(
     clip: float | None = None,
     zero_mean: bool | None = None,
 ) -> Weights:
-    """What Algorithm 1 makes of picture `row` of the batch, had it another label or other probabilities.
+    """What Algorithm 1 makes of image `row` of the batch, had it another label or other probabilities.
 
-    How the meta loss answers to the picture's logits is taken from the real step and held fixed, in
+    How the meta loss answers to the image's logits is taken from the real step and held fixed, in
     g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij. As things were, the weights are those of the real step.
 
     Args:
-        case: from `gdwlib.anatomy`.
+        case: from `gdwlib.single_image_step`.
         label: default the given one.
         true_p: the probability of the true class; the others keep their proportions. Default the network's.
         first: ω, one for all classes as V gives it. Default V's.
@@ -89,7 +89,7 @@ def weights(
     if first is not None:
         omega = torch.full_like(omega, first)
     rate = float(case["class_lr"]) if class_lr is None else class_lr
-    moved = weighting.update(omega.expand_as(batch), batch, rate, clip)[row][None]  # (1, C)
+    moved = weighting.update_weights(omega.expand_as(batch), batch, rate, clip)[row][None]  # (1, C)
     constrained = bool(case["zero_mean"]) if zero_mean is None else zero_mean
     second = weighting.zero_mean(moved, p, t) if constrained else moved
     step = rate * batch[row] / batch.abs().sum()
@@ -105,7 +105,7 @@ def weights(
 
 
 def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes: Any) -> Figure:
-    """A picture of the batch, its weights, its weighted probabilities and the gradient before and after: what `show`
+    """An image of the batch, its weights, its weighted probabilities and the gradient before and after: what `show`
     draws. `changes` are those of `weights`."""
     row = int(case["shown"]) if row is None else row
     found = weights(case, row, **changes)
@@ -145,7 +145,7 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
         f"{found.clipped.sum()} of {len(place)} steps clipped",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
-    return drawn_from(drawn, [str(case["run"])])
+    return set_provenance(drawn, [str(case["run"])])
 
 
 def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
@@ -169,7 +169,7 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
     wide = {"layout": widgets.Layout(width="32em"), "style": {"description_width": "12em"}}
     live_ = {"continuous_update": True, **wide}
     controls = {
-        "row": widgets.Dropdown(options=list(zip(names, rows, strict=True)), description="picture", **wide),
+        "row": widgets.Dropdown(options=list(zip(names, rows, strict=True)), description="image", **wide),
         "label": widgets.Dropdown(options=[(name, j) for j, name in enumerate(classes)], description="label", **wide),
         "true_p": widgets.FloatSlider(min=0.001, max=0.999, step=0.001, description="p of the true class", **live_),
         "first": widgets.FloatSlider(min=0.0, max=1.0, step=0.01, description="ω, from V", **live_),
@@ -190,7 +190,7 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
         plt.close(drawn)
 
     def as_it_was(*_: Any) -> None:
-        """The picture's own label, probabilities and weight."""
+        """The image's own label, probabilities and weight."""
         nonlocal busy
         row, busy = controls["row"].value, True
         controls["label"].value = int(case["given"][row])

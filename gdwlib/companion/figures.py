@@ -1,4 +1,4 @@
-"""The paper's tables and its Figures 5 and 6 as pictures of our records. The look, and what other notebooks draw, is in
+"""The paper's tables and its Figures 5 and 6, drawn from our records. The look, and what other notebooks draw, is in
 plots.py. Accuracies and shares are percent, gains points."""
 
 import io
@@ -18,10 +18,10 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from gdwlib.companion.evidence import Evidence
-from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, drawn_from, gallery, provenance, style
+from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, gallery, provenance, set_provenance, style
 from gdwlib.companion.tables import PUBLISHED, TABLES, records_of, row_name
 from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
-from gdwlib.data.pictures import open_picture
+from gdwlib.data.image_files import open_image
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.label_errors import Suspect
 from gdwlib.runs.records import RunRecord
@@ -71,7 +71,7 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:
-    """Figure 5's picture: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds,
+    """Figure 5 from our records: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds,
     dotted ones what the paper reports on CIFAR-10 with 40% uniform noise."""
     labels = {
         "clean_nontarget": "non-target, label right",
@@ -95,8 +95,8 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
 
 
 def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """The idea in one picture: the messages that one wrong label sends, and how far each is heard. `case` is what
-    `gdwlib.anatomy` returns; a bar is what multiplies class j's part of the gradient, p_j - y_j."""
+    """The idea in one figure: the messages that one wrong label sends, and how far each is heard. `case` is what
+    `gdwlib.single_image_step` returns; a bar is what multiplies class j's part of the gradient, p_j - y_j."""
     i = int(case["shown"])
     true, given = int(case["true"][i]), int(case["given"][i])
     texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
@@ -130,7 +130,7 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
 
 
 def second_smallest(records: Sequence[RunRecord]) -> Figure:
-    """Figure 6's picture: on the smallest class's images, the share of the second smallest class's weights that the
+    """Figure 6 from our records: on the smallest class's images, the share of the second smallest class's weights that the
     meta step increased."""
     _require_statistics(records, "increased_second_smallest")
     figure, axes = plt.subplots(figsize=(8.5, 3.8))
@@ -155,23 +155,29 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
     return provenance(figure, records, "; thin lines: single seeds")
 
 
-def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
-    """What the meta step asks of images by their loss (`gdwlib.pulls`): a row a setting, a column an epoch. Each point
+def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
+    """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row a setting, a column an epoch. Each point
     is a fifth of the training images; the number beside it is how many percent of their labels are wrong."""
     figure, grid = plt.subplots(
         len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
     )
-    lines = (("pull_right", CLEAN, "label right"), ("pull_wrong", WRONG, "label wrong"), ("pull", "black", "all"))
+    lines = (
+        ("alignment_right", CLEAN, "label right"),
+        ("alignment_wrong", WRONG, "label wrong"),
+        ("alignment", "black", "all"),
+    )
     for row, (name, rows) in zip(grid, found.items(), strict=True):
         for axes, epoch in zip(row, epochs, strict=True):
             part = pd.DataFrame([line for line in rows if line["epoch"] == epoch]).astype(float)
             for column, colour, label in lines:
-                thick = {"marker": "o", "linewidth": 2.4} if column == "pull" else {"marker": ".", "linewidth": 1.2}
+                thick = (
+                    {"marker": "o", "linewidth": 2.4} if column == "alignment" else {"marker": ".", "linewidth": 1.2}
+                )
                 axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
-            for loss, pull, wrong in part[["loss", "pull", "wrong"]].itertuples(index=False):
+            for loss, alignment, wrong in part[["loss", "alignment", "wrong"]].itertuples(index=False):
                 axes.annotate(
                     f"{wrong:.0f}%",
-                    (loss, pull),
+                    (loss, alignment),
                     xytext=(0, 7),
                     textcoords="offset points",
                     ha="center",
@@ -182,7 +188,7 @@ def pulls_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure
             axes.axhline(0, color="0.3", linewidth=0.9)
             axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
             axes.margins(x=0.08)
-        row[0].set_ylabel("pull on the weight (nats)")
+        row[0].set_ylabel("alignment (nats)")
     for axes in grid[-1]:
         axes.set_xlabel("loss (nats)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
@@ -266,13 +272,13 @@ def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str 
     )
     figure.supxlabel(f"{config.run_id}: label given; how probably it is wrong → the label proposed", fontsize=8,
                      color="0.35", x=0.01, ha="left")  # fmt: skip
-    return drawn_from(figure, [config.run_id])
+    return set_provenance(figure, [config.run_id])
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    picture = open_picture(path, at_least=120)
-    picture.thumbnail((120, 120))
-    array = np.asarray(picture)
+    image = open_image(path, at_least=120)
+    image.thumbnail((120, 120))
+    array = np.asarray(image)
     return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
 
 
@@ -306,4 +312,4 @@ def detectors(rows: pd.DataFrame) -> Figure:
     figure.supxlabel(
         "small preset; a dot a seed; python benchmarks/detectors.py", fontsize=8, color="0.35", x=0.01, ha="left"
     )
-    return drawn_from(figure, ["figures/detectors.json"])
+    return set_provenance(figure, ["figures/detectors.json"])

@@ -3,7 +3,7 @@
 import sys
 import types
 
-from gdwlib.runs.config import nearest
+from gdwlib.runs.config import suggestion
 
 CHECKED = "_parameters_checked"  # in a notebook's namespace, once its parameters have been found right
 
@@ -27,14 +27,14 @@ def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
         foreign = name.startswith("_") or callable(value) or isinstance(value, types.ModuleType)
         set_here = not foreign and (name not in before or before[name] is not value)
         if set_here and name not in parameters and CHECKED not in namespace:
-            raise ValueError(f"this notebook has no parameter {name!r}{nearest(name, parameters)}")
+            raise ValueError(f"this notebook has no parameter {name!r}{suggestion(name, parameters)}")
     for name, valid in parameters.items():
         if name not in namespace:
             raise ValueError(f"{name}: not set by the parameters cell")
         value = namespace[name]
         if isinstance(valid, tuple):
             if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), map(str, valid))}")
+                raise ValueError(f"{name}: unknown value {value!r}{suggestion(str(value), map(str, valid))}")
         elif value is not None and (not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)):
             raise ValueError(f"{name}: must be of type {valid.__name__}, not {value!r}")
     namespace[CHECKED] = True

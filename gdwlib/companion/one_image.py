@@ -14,20 +14,20 @@ import torch
 
 from gdwlib.data.batches import meta_order, train_order
 from gdwlib.gdw import GDW, make_weight_optimizer
-from gdwlib.runs.config import RunConfig, nearest
+from gdwlib.runs.config import RunConfig, suggestion
 from gdwlib.runs.folders import Folders
-from gdwlib.runs.loading import Resident
+from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.records import write_file
 from gdwlib.runs.training import load_split, run
 
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # a damaged file of arrays
-ANATOMY = (
+ARRAYS = (
     "run", "id", "images", "shown", "class_lr", "clip", "zero_mean", "given", "true", "losses", "probs",
     "first_weights", "class_weights", "class_gradient", "mwnet_first", "mwnet_weights",
 )  # fmt: skip
 
 
-def anatomy(
+def single_image_step(
     config: RunConfig, true: str, given: str, *, outputs: Path | str | None = None, data: Path | str | None = None
 ) -> dict[str, np.ndarray]:
     """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100 training images.
@@ -49,14 +49,14 @@ def anatomy(
     if config.method not in ("gdw", "mwnet"):
         raise ValueError(f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}")
     folders = Folders.named(outputs, data)
-    path = folders.figures / f"anatomy-{config.run_id}-{true}-labelled-{given}.npz"
+    path = folders.figures / f"step-{config.run_id}-{true}-labelled-{given}.npz"
     with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
-            return {name: arrays[name] for name in ANATOMY}
+            return {name: arrays[name] for name in ARRAYS}
     split = load_split(config, folders.data)
     for name in (true, given):
         if name not in split.classes:
-            raise ValueError(f"{config.dataset} has no class {name!r}{nearest(name, split.classes)}")
+            raise ValueError(f"{config.dataset} has no class {name!r}{suggestion(name, split.classes)}")
     t, g = split.classes.index(true), split.classes.index(given)
     candidates = np.flatnonzero((split.train.labels == t) & (split.given == g))
     if not len(candidates):
@@ -69,10 +69,10 @@ def anatomy(
         weight_net = record.weight_net()
     order = train_order(len(split.given), config.seed, 0)
     rows = np.concatenate([candidates[:1], order[order != candidates[0]][:99]])  # (n,)
-    resident = Resident(config, split, torch.device("cpu"))
-    resident.augment = False
+    loader = DeviceLoader(config, split, torch.device("cpu"))
+    loader.augment = False
     meta_rows = meta_order(len(split.meta.labels), min(100, len(split.meta.labels)), config.seed, 0)
-    batch = resident.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
+    batch = loader.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
 
     arrays = {
         "run": np.array(config.run_id),
@@ -86,7 +86,7 @@ def anatomy(
         "true": split.train.labels[rows],
     }
     for level in ("class", "instance"):
-        theta, phi = (copy.deepcopy(part).to(resident.mean.dtype) for part in (network, weight_net))
+        theta, phi = (copy.deepcopy(part).to(loader.mean.dtype) for part in (network, weight_net))
         gdw = GDW(
             theta,
             torch.optim.SGD(theta.parameters(), config.lr / 2),
@@ -117,7 +117,7 @@ def anatomy(
     return arrays
 
 
-def pictures(
+def training_images(
     config: RunConfig,
     ids: Sequence[int],
     *,
@@ -131,7 +131,7 @@ def pictures(
         ValueError: an id that is not among the run's training images.
     """
     folders = Folders.named(outputs, data)
-    path = folders.figures / f"pictures-{config.run_id}.npz"
+    path = folders.figures / f"images-{config.run_id}.npz"
     wanted = np.asarray(ids)  # (n,)
     with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:

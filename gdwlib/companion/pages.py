@@ -30,11 +30,11 @@ def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[
     name = f"table{frame.attrs['number']}-{dataset}-{preset}"
     head, note = headed(frame)
     page = save(readable(frame), head, outputs / "tables" / f"{name}.html", note)
-    picture = outputs / "figures" / f"{name}.png"
+    figure = outputs / "figures" / f"{name}.png"
     drawn = io.BytesIO()
     figures.gains(frame, evidence).savefig(drawn, format="png")
-    write_file(picture, drawn.getvalue())
-    return page, picture
+    write_file(figure, drawn.getvalue())
+    return page, figure
 
 
 def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:

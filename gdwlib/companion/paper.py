@@ -17,11 +17,11 @@ from gdwlib.companion.verdicts import (
     Finding,
     Scope,
     best_rival,
-    exactly,
-    growth,
-    increased,
+    exact_value,
+    lead_growth,
     printed_relative_gain,
     separation,
+    share_increased,
     special_case,
     step_operations,
     tail_increased,
@@ -58,7 +58,7 @@ def _printed(table: int, dataset: str, level: float, rival: str, setting: dict) 
 
 
 def _relative(dataset: str, least: float) -> Findings:
-    gain = exactly(printed_relative_gain(2, dataset, 0.6))
+    gain = exact_value(printed_relative_gain(2, dataset, 0.6))
     return lambda scope: [Finding("GDW over the second best as printed in Table 2, % of it", gain, (least, np.inf))]
 
 
@@ -70,7 +70,7 @@ def _share(
 
 def _nontarget(claimed: tuple[float, float]) -> Findings:
     return lambda scope: [
-        Finding(f"{kind}, % increased", scope.mean("gdw", U4, increased(f"{kind}_nontarget")), claimed)
+        Finding(f"{kind}, % increased", scope.mean("gdw", U4, share_increased(f"{kind}_nontarget")), claimed)
         for kind in ("clean", "mislabelled")
     ]
 
@@ -78,7 +78,7 @@ def _nontarget(claimed: tuple[float, float]) -> Findings:
 def _parameters(scope: Scope) -> list[Finding]:
     ours = sum(parameter.numel() for parameter in WeightNet().parameters())
     return [
-        Finding(f"V's 301 parameters, % of {what}", exactly(100 * ours / count), (0, 100))
+        Finding(f"V's 301 parameters, % of {what}", exact_value(100 * ours / count), (0, 100))
         for what, count in (("INSW's weights at N = 49,000", 49_000), ("Soft-label's labels at N·C", 490_000))
     ]
 
@@ -95,15 +95,15 @@ CLAIMS = (
           _over("gdw", ("base",), {"uniform 60%": U6, "μ = 0.01": MU01})),
     Claim("GDW adds no computation to instance weighting", "abstract, Sections 1 and 3.4",
           lambda scope: [Finding("operations of a GDW step, % of an MWNet step's",
-                                 exactly(100 * step_operations("class") / step_operations("instance")), (0, 100))],
+                                 exact_value(100 * step_operations("class") / step_operations("instance")), (0, 100))],
           fixed=True),
     Claim("Its weights take 301 parameters; one weight or one label an example takes N or N·C", "Table 1, Section 3.4",
           _parameters, fixed=True),
     Claim("Instance weighting is the special case of equal class weights", "Section 3.2, Eq. 2",
-          lambda scope: [Finding("largest deviation × 10⁹", exactly(1e9 * special_case(1)), (-1e-3, 1e-3))],
+          lambda scope: [Finding("largest deviation × 10⁹", exact_value(1e9 * special_case(1)), (-1e-3, 1e-3))],
           fixed=True),
     Claim("The constraint makes the weighted gradient's mean over the classes zero", "Section 3.3, Eq. 4 and 5",
-          lambda scope: [Finding("largest |sum| × 10⁹", exactly(1e9 * special_case(5)), (-1e-3, 1e-3))], fixed=True),
+          lambda scope: [Finding("largest |sum| × 10⁹", exact_value(1e9 * special_case(5)), (-1e-3, 1e-3))], fixed=True),
     Claim("Without a clean set, severe noise cannot be handled: Co-teaching falls behind", "Section 2.1",
           _over("gdw", ("coteaching",), {"uniform 60%": U6}), datasets=CIFARS),
     Claim("Class-level weighting beats instance weighting (MWNet) in every noise setting",
@@ -115,7 +115,7 @@ CLAIMS = (
     Claim("GLC beats GDW nowhere else", "Section 4.1, Tables 2 and 3", _over("gdw", ("glc",), NOT_FLIP40),
           datasets=CIFARS),
     Claim("GDW's lead over MWNet grows from 40% to 60% uniform noise", "Section 4.1, Table 2",
-          lambda scope: [Finding("lead at 60% − lead at 40%", growth(scope))], datasets=CIFARS),
+          lambda scope: [Finding("lead at 60% − lead at 40%", lead_growth(scope))], datasets=CIFARS),
     Claim("GDW's lead over MWNet on CIFAR-10 is 1.68 points at 40% uniform noise", "Section 4.1, Table 2",
           _printed(2, "cifar10", 0.4, "mwnet", U4), number=True),
     Claim("… and 2.97 points at 60%", "Section 4.1, Table 2", _printed(2, "cifar10", 0.6, "mwnet", U6), number=True),
@@ -133,13 +133,13 @@ CLAIMS = (
     Claim("Non-target weights mostly increase, on clean and on mislabelled images", "Section 4.1, Figure 5",
           _nontarget((50, np.inf))),
     Claim("True-target weights of mislabelled images mostly decrease", "Section 4.1, Figure 5",
-          _share("increased, %", "gdw", U4, increased("mislabelled_true_target"), -np.inf, 50)),
+          _share("increased, %", "gdw", U4, share_increased("mislabelled_true_target"), -np.inf, 50)),
     Claim("About 65% of the non-target weights increase", "Section 4.1, Figure 5", _nontarget((60, 70)), number=True),
     Claim("Fewer than 20% of the true-target weights increase", "Section 4.1, Figure 5",
-          _share("increased, %", "gdw", U4, increased("mislabelled_true_target"), -np.inf, 20), number=True),
+          _share("increased, %", "gdw", U4, share_increased("mislabelled_true_target"), -np.inf, 20), number=True),
     Claim("Non-target weights behave alike on clean and on mislabelled images (our reading: within 2 points)",
           "Section 4.1, Figure 5",
-          _share("difference, points", "gdw", U4, increased("clean_nontarget", "mislabelled_nontarget"), -2, 2)),
+          _share("difference, points", "gdw", U4, share_increased("clean_nontarget", "mislabelled_nontarget"), -2, 2)),
     Claim("On one image GDW raises the “not bird” weight from 0.45 to 0.63, MWNet lowers all to 0.43",
           "Section 4.1, Figure 4",
           lambda scope: [Finding("these weights on one image (notebook 03 shows another)", None)], number=True),
@@ -180,11 +180,11 @@ CLAIMS = (
 
 READERS_NOTES = (
     Claim("“60% uniform noise” leaves 46% of ten classes' labels right", "official code",
-          lambda scope: [Finding("right labels, %", exactly(100 - 100 * wrong_rate("uniform", 0.6, 10)), (45.9, 46.1))],
+          lambda scope: [Finding("right labels, %", exact_value(100 - 100 * wrong_rate("uniform", 0.6, 10)), (45.9, 46.1))],
           fixed=True),
     Claim("The abstract's 2.56% are points, the “more than 3%” of Section 4.1 is relative: both are 84.11 over 81.55",
           "abstract, Section 4.1",
-          lambda scope: [Finding("relative gain, %", exactly(printed_relative_gain(2, "cifar10", 0.6)), (3.13, 3.15))],
+          lambda scope: [Finding("relative gain, %", exact_value(printed_relative_gain(2, "cifar10", 0.6)), (3.13, 3.15))],
           fixed=True),
     Claim("The official meta set, most of which stays in the training set, makes GDW look better", "official code",
           lambda scope: [Finding("overlapping − disjoint, uniform 60%",
@@ -216,7 +216,7 @@ def scorecard(
     rows = []
     for claim in claims:
         paper_scale, at_scale = claim.at_paper_scale(evidence)
-        here, findings = claim.here(evidence, dataset, preset)
+        here, findings = claim.verdict_on(evidence, dataset, preset)
         found = _found(findings)
         if any(finding.found is not None and finding.found.seeds for finding in at_scale) and at_scale != findings:
             found = f"at paper scale: {_found(at_scale)}. {dataset}, {preset}: {found}"
@@ -239,7 +239,7 @@ def differences(
     `high` (points), `verdict`."""
     rows = []
     for number, claim in enumerate(claims, 1):
-        _, findings = claim.here(evidence, dataset, preset)
+        _, findings = claim.verdict_on(evidence, dataset, preset)
         for finding in _lowest(findings):
             if finding.found is not None and finding.claimed in (MORE, LESS):
                 quantity = f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"

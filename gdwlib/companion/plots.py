@@ -45,10 +45,10 @@ def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") ->
         f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
     )
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
-    return drawn_from(figure, [record.path.name for record in records])
+    return set_provenance(figure, [record.path.name for record in records])
 
 
-def drawn_from(figure: Figure, sources: Iterable[str]) -> Figure:
+def set_provenance(figure: Figure, sources: Iterable[str]) -> Figure:
     """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files it is saved to."""
     keywords, plain = {"Keywords": " ".join(sources)}, figure.canvas.print_figure
 
@@ -109,7 +109,7 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
 
 
 def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
-    """Figure 3's picture: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
+    """Figure 3 from our records: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
     column a seed; the title gives the AUROC of ω_t as a detector of right labels."""
     methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m)))
     seeds = sorted({record.config["seed"] for record in records})
@@ -138,7 +138,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
 def gallery(
     images: Sequence[np.ndarray], captions: Sequence[str], right: Sequence[bool], columns: int = 8, grey: str = "gray_r"
 ) -> Figure:
-    """Pictures with captions, framed by whether the label is right. images: N of (channels, H, W) uint8; `grey` is the
+    """Images with captions, framed by whether the label is right. images: N of (channels, H, W) uint8; `grey` is the
     colour map of those of one channel."""
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)

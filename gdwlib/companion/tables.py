@@ -11,7 +11,7 @@ import pandas as pd
 from gdwlib.companion.evidence import Evidence, Interval, final_accuracy, paired
 from gdwlib.data import DATASETS, OwnData
 from gdwlib.methods import METHODS, NAMES
-from gdwlib.runs.config import RunConfig, nearest
+from gdwlib.runs.config import RunConfig, suggestion
 from gdwlib.runs.presets import PRESETS, WITH_AUTHORS_RECIPE
 from gdwlib.runs.records import RunRecord
 from gdwlib.sweeps.campaigns import IMBALANCE_ONLY, NOISE_ONLY
@@ -112,7 +112,7 @@ def table_configs(
     for name, asked, there in (("methods", methods, there_are), ("levels", levels, table.levels)):
         for value in asked or ():
             if value not in there:
-                raise ValueError(f"{name}: Table {number} has no {value!r}{nearest(str(value), map(str, there))}")
+                raise ValueError(f"{name}: Table {number} has no {value!r}{suggestion(str(value), map(str, there))}")
     chosen = [method for method in there_are if (method in table.methods if methods is None else method in methods)]
     rows = [(method, "paper") for method in chosen] + [(m, "authors") for m in table.recipes if m in chosen]
     return [

@@ -95,7 +95,7 @@ class Claim:
                 findings.append(replace(finding, quantity=which + finding.quantity))
         return self._verdict(findings), findings
 
-    def here(self, evidence: Evidence, dataset: str, preset: str) -> tuple[str, list[Finding]]:
+    def verdict_on(self, evidence: Evidence, dataset: str, preset: str) -> tuple[str, list[Finding]]:
         """The verdict on one data set and preset; it stands in for CIFAR-10, and for no other."""
         stands_in = "cifar10" in self.datasets or dataset in self.datasets
         findings = self.findings(Scope(evidence, dataset if stands_in else self.datasets[0], preset))
@@ -137,7 +137,7 @@ def without_zero_mean(scope: Scope, level: dict) -> Interval | None:
     return paired(ours, theirs) if set(ours) == set(theirs) else None
 
 
-def growth(scope: Scope) -> Interval | None:
+def lead_growth(scope: Scope) -> Interval | None:
     """How much GDW's lead over MWNet grows from 40% to 60% uniform noise, seed by seed, points."""
     leads = []
     for ratio in (0.4, 0.6):
@@ -146,7 +146,7 @@ def growth(scope: Scope) -> Interval | None:
     return mean_interval(leads[1][seed] - leads[0][seed] for seed in sorted(set(leads[0]) & set(leads[1])))
 
 
-def increased(*names: str) -> Callable[[RunRecord], float | None]:
+def share_increased(*names: str) -> Callable[[RunRecord], float | None]:
     """Percent of the weights that grew, the mean over epochs; of two kinds, the difference."""
 
     def value(record: RunRecord) -> float | None:
@@ -203,6 +203,6 @@ def special_case(number: int) -> float:
     return float(weighting.manipulate(weighting.zero_mean(w, p, y), d1).sum(1).abs().max())
 
 
-def exactly(value: float) -> Interval:
+def exact_value(value: float) -> Interval:
     """A number that has no spread: counted, or read from the printed tables."""
     return Interval(value, value, value, 0)

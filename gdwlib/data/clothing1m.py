@@ -1,13 +1,13 @@
-"""Clothing1M (Xiao et al. 2015): a million pictures of clothes from shops, labelled by the words around them.
+"""Clothing1M (Xiao et al. 2015): a million images of clothes from shops, labelled by the words around them.
 
 Its published layout, in data/clothing1m (annotations there or in annotations/):
 
-    images/0/00/….jpg …                  pictures, in ten times a hundred folders
-    noisy_train_key_list.txt             a picture a line, as images/0/00/….jpg: the training set
+    images/0/00/….jpg …                  images, in ten times a hundred folders
+    noisy_train_key_list.txt             an image a line, as images/0/00/….jpg: the training set
     clean_val_key_list.txt               the trusted images, of which the meta set is taken
     clean_test_key_list.txt              the test set
-    noisy_label_kv.txt                   a picture and its label by the words, 0 to 13, a line
-    clean_label_kv.txt                   likewise, by people; of some training pictures too
+    noisy_label_kv.txt                   an image and its label by the words, 0 to 13, a line
+    clean_label_kv.txt                   likewise, by people; of some training images too
 """
 
 import hashlib
@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gdwlib.data import pictures
+from gdwlib.data import image_files
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
-from gdwlib.data.pictures import Bad
+from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.streamed import Files
 
 CLASSES = (
@@ -34,12 +34,12 @@ SITE = "https://github.com/Cysu/noisy_label"
 
 
 def clothing1m(root: Path, part: str, size: int = 224, skip_bad: bool = False) -> Images:
-    """The `noisy_train`, `clean_val` or `clean_test` pictures, decoded when they are wanted.
+    """The `noisy_train`, `clean_val` or `clean_test` images, decoded when they are wanted.
 
-    Every picture is decoded once, the first time it is loaded from, and what was bad kept in `checked.json`.
+    Every image is decoded once, the first time it is loaded from, and what was bad kept in `checked.json`.
 
     Raises:
-        DataError: a file of the layout is missing or misread; or pictures are missing, truncated or without a label,
+        DataError: a file of the layout is missing or misread; or images are missing, truncated or without a label,
             counted and named, unless `skip_bad`.
     """
     root = Path(root) / "clothing1m"
@@ -49,10 +49,10 @@ def clothing1m(root: Path, part: str, size: int = 224, skip_bad: bool = False) -
     if not keys:
         raise DataError(f"{listed}: empty; take it from the published archive, see {SITE}")
     labels = noisy if part.startswith("noisy") else clean
-    unlabelled = [Bad(key, "no label") for key in keys if key not in labels]
+    unlabelled = [UnusableFile(key, "no label") for key in keys if key not in labels]
     damaged = _damaged(root, part, keys)
-    bad = unlabelled + [Bad(key, why) for key, why in damaged.items() if key in labels]
-    remark = pictures.refuse(listed, bad, len(keys), "pictures", skip_bad)
+    bad = unlabelled + [UnusableFile(key, why) for key, why in damaged.items() if key in labels]
+    remark = image_files.refuse(listed, bad, len(keys), "images", skip_bad)
     if remark:
         left_out = {item.name for item in bad}
         keys = [key for key in keys if key not in left_out]
@@ -81,14 +81,14 @@ def _labels(path: Path) -> dict[str, int]:
             continue
         if not key or not label.isdigit() or int(label) >= len(CLASSES):
             raise DataError(
-                f"{path}, line {number}: must be a picture and a label in 0..{len(CLASSES) - 1}, is {line!r}"
+                f"{path}, line {number}: must be an image and a label in 0..{len(CLASSES) - 1}, is {line!r}"
             )
         labels[key.strip()] = int(label)
     return labels
 
 
 def _damaged(root: Path, part: str, keys: list[str]) -> dict[str, str]:
-    """Why each picture that is missing or cannot be decoded is bad; those found good before are not decoded again."""
+    """Why each image that is missing or cannot be decoded is bad; those found good before are not decoded again."""
     keep = root / "checked.json"
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     try:
@@ -100,12 +100,12 @@ def _damaged(root: Path, part: str, keys: list[str]) -> dict[str, str]:
 
     def why(key: str) -> str | None:
         try:
-            pictures.open_picture(root / key, at_least=64)
+            image_files.open_image(root / key, at_least=64)
             return None
         except OSError as error:
             return str(error)
 
-    with pictures.quiet(), ThreadPoolExecutor() as pool:
+    with image_files.quiet(), ThreadPoolExecutor() as pool:
         found = dict(zip(again, pool.map(why, again, chunksize=100), strict=True))
     bad = {key: text for key, text in found.items() if text is not None}
     if before != {"keys": digest, "bad": bad}:

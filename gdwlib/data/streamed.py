@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gdwlib.data import pictures
+from gdwlib.data import image_files
 from gdwlib.data.dataset import Lazy
 from gdwlib.data.errors import DataError
 from gdwlib.data.randomness import rng
@@ -35,18 +35,18 @@ class Files(Lazy):
         """One image, (3, size, size) uint8; augmented where there is a generator. DataError names a bad file."""
         path = Path(str(self.paths[position]))
         try:
-            picture = pictures.open_picture(path, at_least=round(self.size * MARGIN)).convert("RGB")
+            image = image_files.open_image(path, at_least=round(self.size * MARGIN)).convert("RGB")
         except OSError as error:
             raise DataError(f"{path}: {error}; mend it, or leave such images out with --skip-bad") from None
-        scale = round(self.size * MARGIN) / min(picture.size)
-        width, height = (max(self.size, round(side * scale)) for side in picture.size)
+        scale = round(self.size * MARGIN) / min(image.size)
+        width, height = (max(self.size, round(side * scale)) for side in image.size)
         left, top = ((side - self.size) / 2 for side in (width, height))
         if draw is not None:
             left, top = (int(draw.integers(side - self.size + 1)) for side in (width, height))
         x0, y0, x1, y1 = (edge / scale for edge in (left, top, left + self.size, top + self.size))
-        wide, high = picture.size
+        wide, high = image.size
         box = min(x0, wide), min(y0, high), min(x1, wide), min(y1, high)
-        array = np.asarray(picture.resize((self.size, self.size), pictures.Image.Resampling.BILINEAR, box))
+        array = np.asarray(image.resize((self.size, self.size), image_files.Image.Resampling.BILINEAR, box))
         if draw is not None and draw.integers(2):
             array = array[:, ::-1]
         return np.ascontiguousarray(array.transpose(2, 0, 1))
@@ -63,7 +63,7 @@ class _Wanted(torch.utils.data.Dataset):
 
     def __getitem__(self, k: int) -> list[torch.Tensor] | DataError:
         try:
-            with pictures.quiet():
+            with image_files.quiet():
                 return [
                     torch.from_numpy(
                         np.stack([self._one(files, which, k, row, int(at)) for row, at in enumerate(of[k])])

@@ -10,9 +10,11 @@ from collections.abc import Callable
 import torch
 
 from gdwlib._types import Tensor
-from gdwlib.methods import Batch, Outcome
+from gdwlib.methods import Batch, StepResult
 
-Recorder = Callable[[Callable[[], Outcome]], tuple[Callable[[], None], Outcome]]  # work ↦ (replay, its outcome's place)
+Recorder = Callable[
+    [Callable[[], StepResult]], tuple[Callable[[], None], StepResult]
+]  # work ↦ (replay, its outcome's place)
 
 
 class CudaGraph:
@@ -22,7 +24,7 @@ class CudaGraph:
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
 
-    def __call__(self, work: Callable[[], Outcome]) -> tuple[Callable[[], None], Outcome]:
+    def __call__(self, work: Callable[[], StepResult]) -> tuple[Callable[[], None], StepResult]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
             outcome = work()
@@ -54,12 +56,12 @@ class Captured:
         ValueError: the step draws random numbers on the device, which a replay could not draw alike twice.
     """
 
-    def __init__(self, step: Callable[[Batch], Outcome], record: Recorder):
+    def __init__(self, step: Callable[[Batch], StepResult], record: Recorder):
         self.step, self.record = step, record
         self.replay: Callable[[], None] | None = None
         self.warm = False
 
-    def __call__(self, batch: Batch) -> Outcome:
+    def __call__(self, batch: Batch) -> StepResult:
         if not self.warm:
             before = self._random(batch.x)
             outcome = self.step(batch)

@@ -14,15 +14,15 @@ class ProcessLost(Exception):
     """Another process of this run has ended, or all are asked to."""
 
 
-def total(value: Tensor) -> Tensor:
+def all_reduce(value: Tensor) -> Tensor:
     """Summed over the processes, in place."""
-    with lost():
+    with process_lost_on_closed_connection():
         dist.all_reduce(value)
     return value
 
 
 @contextlib.contextmanager
-def lost() -> Iterator[None]:
+def process_lost_on_closed_connection() -> Iterator[None]:
     """Name what a closed connection means."""
     try:
         yield

@@ -21,55 +21,57 @@ from torch import nn
 
 from gdwlib import bilevel
 from gdwlib._types import Tensor
-from gdwlib.engines.collective import LOST, ProcessLost, lost, total
+from gdwlib.engines.collective import LOST, ProcessLost, all_reduce, process_lost_on_closed_connection
 from gdwlib.engines.synced_batch_norm import SyncedBatchNorm
-from gdwlib.learner import HERE, Engine
+from gdwlib.learner import LOCAL_ENGINE, Engine
 
 
-class Shared:
-    """A forward pass of which each process has made its part; the counterpart of `bilevel.Forward`."""
+class ShardedPass:
+    """A forward pass of which each process has made its part; the counterpart of `bilevel.ForwardPass`."""
 
-    def __init__(self, team: "Team", part: bilevel.Forward, count: int):
-        self.team, self.part, self.count = team, part, count
+    def __init__(self, engine: "DataParallelEngine", part: bilevel.ForwardPass, count: int):
+        self.engine, self.part, self.count = engine, part, count
         self.buffers = part.buffers  # the same everywhere, as batch norm's statistics are
-        self.logits = team.gathered(part.logits, count)  # (n, C)
+        self.logits = engine.all_gather(part.logits, count)  # (n, C)
 
     def pullback(self, c: Tensor, last: bool = False) -> tuple[bilevel.State]:
-        (gradient,) = self.part.pullback(c[self.team.rows(self.count)], last=last)
-        return (self.team.summed(gradient),)
+        (gradient,) = self.part.pullback(c[self.engine.shard(self.count)], last=last)
+        return (self.engine.all_reduce_gradient(gradient),)
 
 
-class Team(Engine):
+class DataParallelEngine(Engine):
     """The processes of a run, in the place of `Engine`: this one's rank, and what they do together."""
 
     def __init__(self):
-        self.rank, self.processes = dist.get_rank(), dist.get_world_size()
+        self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
         self._synced: dict[nn.Module, nn.Module] = {}
 
-    def rows(self, count: int) -> slice:
+    def shard(self, count: int) -> slice:
         """Which of a batch's rows are this process's."""
-        return slice(count * self.rank // self.processes, count * (self.rank + 1) // self.processes)
+        return slice(count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size)
 
-    def forward(self, model: nn.Module, params, buffers, x: Tensor, keep: bool = True) -> Shared:
-        part = bilevel.forward(self.synced(model), params, buffers, x[self.rows(len(x))], keep)
-        return Shared(self, part, len(x))
+    def forward(self, model: nn.Module, params, buffers, x: Tensor, keep: bool = True) -> ShardedPass:
+        part = bilevel.forward(self.with_synced_batch_norm(model), params, buffers, x[self.shard(len(x))], keep)
+        return ShardedPass(self, part, len(x))
 
-    def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, done: Shared) -> tuple[Tensor, Tensor]:
+    def look_ahead(
+        self, model, params, buffers, lrs, c, x, x_meta, y_meta, forward_pass: ShardedPass
+    ) -> tuple[Tensor, Tensor]:
         """As `bilevel.look_ahead`."""
         n, m = len(x), len(x_meta)
         theta_hat = params
         if c is not None:
-            (gradient,) = done.pullback(c / n)
+            (gradient,) = forward_pass.pullback(c / n)
             theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
-        done.part.rest()
-        network, mine = self.synced(model), self.rows(m)
+        forward_pass.part.release_activations()
+        network, mine = self.with_synced_batch_norm(model), self.shard(m)
         v, meta_losses = bilevel.meta_gradient(network, theta_hat, buffers, x_meta[mine], y_meta[mine], m)
-        v = self.summed(v)
+        v = self.all_reduce_gradient(v)
         d_v = {name: lrs[name] * v[name] for name in v}
-        pushed = bilevel.tangent(network, params, buffers, x[self.rows(n)], d_v, done.part)
-        return -self.gathered(pushed, n) / n, self.gathered(meta_losses, m)
+        pushed = bilevel.tangent(network, params, buffers, x[self.shard(n)], d_v, forward_pass.part)
+        return -self.all_gather(pushed, n) / n, self.all_gather(meta_losses, m)
 
-    def synced(self, model: nn.Module) -> nn.Module:
+    def with_synced_batch_norm(self, model: nn.Module) -> nn.Module:
         """The network's structure, with batch norm over all processes' parts."""
         if model not in self._synced:
             synced = copy.deepcopy(model)
@@ -80,26 +82,26 @@ class Team(Engine):
         self._synced[model].train(model.training)
         return self._synced[model]
 
-    def gathered(self, part: Tensor, count: int) -> Tensor:
+    def all_gather(self, part: Tensor, count: int) -> Tensor:
         """(n_r, …) of every process → (n, …)."""
         whole = part.new_zeros(count, *part.shape[1:])
-        whole[self.rows(count)] = part
-        return self.total(whole)
+        whole[self.shard(count)] = part
+        return self.all_reduce(whole)
 
-    def summed(self, gradient: bilevel.State) -> bilevel.State:
+    def all_reduce_gradient(self, gradient: bilevel.State) -> bilevel.State:
         """Over the processes, in one message."""
-        flat = self.total(torch.cat([value.reshape(-1) for value in gradient.values()]))
+        flat = self.all_reduce(torch.cat([value.reshape(-1) for value in gradient.values()]))
         parts = flat.split([value.numel() for value in gradient.values()])
         return {name: part.view_as(value) for (name, value), part in zip(gradient.items(), parts, strict=True)}
 
-    def total(self, value: Tensor) -> Tensor:
+    def all_reduce(self, value: Tensor) -> Tensor:
         """`value`, summed over the processes in place."""
-        return total(value)
+        return all_reduce(value)
 
-    def agreed(self, value: int) -> int:
+    def broadcast(self, value: int) -> int:
         """Rank 0's value."""
         there = torch.tensor(value, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        with lost():
+        with process_lost_on_closed_connection():
             dist.broadcast(there, 0)
             return int(there)
 
@@ -109,26 +111,26 @@ class Team(Engine):
         for network in networks.values():
             for value in network.state_dict().values():
                 sums = zlib.crc32(value.contiguous().cpu().numpy().tobytes(), sums)
-        different = torch.tensor(int(self.agreed(sums) != sums), device=value.device)
-        if self.total(different):
+        different = torch.tensor(int(self.broadcast(sums) != sums), device=value.device)
+        if self.all_reduce(different):
             raise ProcessLost("the processes' networks have drifted apart; run them on machines of one kind")
 
 
-def started() -> bool:
+def launched_by_torchrun() -> bool:
     """Whether torchrun has started several processes for this run."""
     return dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1"
 
 
 @contextlib.contextmanager
-def team(device: torch.device) -> Iterator[Engine]:
-    """This process's engine: a `Team` where torchrun has started several, each on its own GPU where there are GPUs.
+def data_parallel_engine(device: torch.device) -> Iterator[Engine]:
+    """This process's engine: a `DataParallelEngine` where torchrun has started several, each on its own GPU where there are GPUs.
 
     Raises:
         ValueError: there are fewer GPUs than processes, or a device that processes cannot share.
         ProcessLost: once another process has ended.
     """
-    if not started():
-        yield HERE
+    if not launched_by_torchrun():
+        yield LOCAL_ENGINE
         return
     if device.type == "cuda":
         local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
@@ -140,7 +142,7 @@ def team(device: torch.device) -> Iterator[Engine]:
     signal.signal(signal.SIGTERM, _end)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Team()
+        yield DataParallelEngine()
     except dist.DistError as error:  # NCCL tells late
         raise ProcessLost(LOST) from error
     dist.destroy_process_group()
@@ -150,10 +152,10 @@ def _end(*_) -> None:  # what torchrun sends to the others when one has ended
     raise ProcessLost(LOST)
 
 
-def first_to_tell() -> bool:
+def first_to_report() -> bool:
     """Of an error that ends all processes of a run: whether it is for this one to say so. (torchrun's own process
     keeps the count.)"""
-    if not started():
+    if not launched_by_torchrun():
         return True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending by itself
     with contextlib.suppress(RuntimeError):

@@ -1,8 +1,8 @@
 """Replicas: runs that differ only in their seed, trained in lock step, their networks computed as one.
 
 K networks of C channels are one network of K·C channels in K groups; batch norm, being per channel, is per replica by
-itself. `train_together` lets every run's own code go on until it wants a pass through its network, gathers these
-wishes, answers them all with one pass through the wide network, and hands each run its part. Nothing of a run is
+itself. `train_replicas` lets every run's own code go on until it wants a pass through its network, gathers these
+requests, answers them all with one pass through the wide network, and hands each run its part. Nothing of a run is
 shared or approximated: parameters, running statistics, optimizers, data order and random numbers are its own, and it
 ends with the numbers of the run made alone, up to the order of sums.
 
@@ -68,13 +68,13 @@ def split(joined: bilevel.State, like: bilevel.State, replicas: int) -> list[bil
     return [{name: values[k] for name, values in parts.items()} for k in range(replicas)]
 
 
-def rows(tensors: list[Tensor]) -> Tensor:
+def interleaved(tensors: list[Tensor]) -> Tensor:
     """Each replica's (n, …) as the rows of the wide network's (n·K, …)."""
     return torch.stack(tensors, 1).flatten(0, 1)
 
 
-class Together:
-    """A forward pass of several replicas' batches; the counterpart of `bilevel.Forward`."""
+class JointPass:
+    """A forward pass of several replicas' batches; the counterpart of `bilevel.ForwardPass`."""
 
     def __init__(self, requests: dict["Replica", tuple], wide: Callable[[nn.Module, int], nn.Module]):
         self.members = list(requests)
@@ -85,12 +85,12 @@ class Together:
         before = bilevel.random_state(xs[0])
         x = torch.cat(xs, 1)  # (n, K·c, h, w)
         self.inputs: Any = wide(models[0], k), join(params), join(buffers), x
-        self.done = bilevel.forward(*self.inputs, keep=keeps[0])
+        self.forward_pass = bilevel.forward(*self.inputs, keep=keeps[0])
         for old, new in zip(before, bilevel.random_state(xs[0]), strict=True):
             if old is not None and not torch.equal(old, new):
                 raise ValueError("model: draws random numbers, which replicas cannot share; train the runs one by one")
-        self.logits = self.done.logits.view(len(xs[0]), k, -1).unbind(1)  # K × (n, C)
-        self.moved = split(self.done.buffers, self.buffers, k)
+        self.logits = self.forward_pass.logits.view(len(xs[0]), k, -1).unbind(1)  # K × (n, C)
+        self.moved = split(self.forward_pass.buffers, self.buffers, k)
         if not self.inputs[0].verified:
             self._verify(models, params, buffers, xs)
 
@@ -110,8 +110,8 @@ class Together:
         if last:
             self.waiting -= requests.keys()
         (some,) = next(iter(requests.values()))
-        c = rows([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])  # (n·K, C)
-        parts = split(self.done.pullback(c, last=not self.waiting)[0], self.params, len(self.members))
+        c = interleaved([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])  # (n·K, C)
+        parts = split(self.forward_pass.pullback(c, last=not self.waiting)[0], self.params, len(self.members))
         return {member: (part,) for member, part in zip(self.members, parts, strict=True) if member in requests}
 
     def look_ahead(self, requests: dict["Replica", tuple]) -> dict["Replica", object]:
@@ -124,11 +124,11 @@ class Together:
             params,
             buffers,
             self._rates(lrs),
-            None if cs[0] is None else rows(list(cs)),
+            None if cs[0] is None else interleaved(list(cs)),
             x,
             torch.cat(x_metas, 1),
-            rows(list(y_metas)),
-            self.done,
+            interleaved(list(y_metas)),
+            self.forward_pass,
         )
         responses = response.view(-1, k, response.shape[1]).unbind(1)  # K × (n, C)
         parts = zip(responses, losses.view(-1, k).unbind(1), strict=True)  # K × ((n, C), (m,))
@@ -143,16 +143,16 @@ class Together:
         }
 
 
-class Passes:
-    """A replica's share of a `Together`, in the place of a `bilevel.Forward`."""
+class ReplicaPass:
+    """A replica's share of a `JointPass`, in the place of a `bilevel.ForwardPass`."""
 
-    def __init__(self, replica: "Replica", together: Together):
-        self.replica, self.together = replica, together
-        k = together.members.index(replica)
-        self.logits, self.buffers = together.logits[k], together.moved[k]
+    def __init__(self, replica: "Replica", joint: JointPass):
+        self.replica, self.joint = replica, joint
+        k = joint.members.index(replica)
+        self.logits, self.buffers = joint.logits[k], joint.moved[k]
 
     def pullback(self, c: Tensor, last: bool = False) -> tuple[bilevel.State]:
-        return self.replica.ask("pullback", (self.together, last), (c,))
+        return self.replica.request("pullback", (self.joint, last), (c,))
 
 
 class Stop(BaseException):
@@ -162,8 +162,8 @@ class Stop(BaseException):
 class Replica(Engine):
     """One run's engine, and the thread the run is on."""
 
-    def __init__(self, job: Callable[["Replica"], None], together: int):
-        self.together = together  # how many replicas there are
+    def __init__(self, job: Callable[["Replica"], None], num_replicas: int):
+        self.num_replicas = num_replicas  # how many replicas there are
         self.inbox: queue.SimpleQueue = queue.SimpleQueue()
         self.outbox: queue.SimpleQueue = queue.SimpleQueue()
         self.error: BaseException | None = None
@@ -185,19 +185,19 @@ class Replica(Engine):
             raise answer
         return answer
 
-    def ask(self, *request):
+    def request(self, *request):
         self.outbox.put(request)
         return self._receive()
 
-    def forward(self, model, params, buffers, x, keep=True) -> Passes:
+    def forward(self, model, params, buffers, x, keep=True) -> ReplicaPass:
         key = (x.shape, x.dtype, frozenset(params), keep)
-        return Passes(self, self.ask("forward", key, (model, params, buffers, x, keep)))
+        return ReplicaPass(self, self.request("forward", key, (model, params, buffers, x, keep)))
 
-    def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, done):
-        return self.ask("look_ahead", (done.together, c is None, x_meta.shape), (lrs, c, x_meta, y_meta))
+    def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, forward_pass):
+        return self.request("look_ahead", (forward_pass.joint, c is None, x_meta.shape), (lrs, c, x_meta, y_meta))
 
     def resume(self, answer) -> tuple | None:
-        """Let the run go on with the answer to its wish, to its next one; None: it has ended."""
+        """Let the run go on with the answer to its request, to its next one; None: it has ended."""
         others = _random_states()
         _set_random_states(self.random)
         self.inbox.put(answer)
@@ -220,7 +220,7 @@ def _set_random_states(states: tuple[Tensor, list[Tensor]]) -> None:
 
 
 @torch.no_grad()
-def train_together(jobs: list[Callable[[Replica], None]]) -> list[BaseException | None]:
+def train_replicas(jobs: list[Callable[[Replica], None]]) -> list[BaseException | None]:
     """Run every job, each with an engine for its learners, and return what each one raised, or None.
 
     A job that fails leaves; the others go on. Interrupted itself, it ends all of them first.
@@ -236,17 +236,17 @@ def train_together(jobs: list[Callable[[Replica], None]]) -> list[BaseException 
     try:
         answers: dict[Replica, object] = dict.fromkeys(replicas)
         while answers:
-            wishes: dict[tuple, dict[Replica, tuple]] = {}  # alike ones together
+            requests_by_kind: dict[tuple, dict[Replica, tuple]] = {}  # alike ones together
             for replica, answer in answers.items():
-                wish = replica.resume(answer)
-                if wish is not None:
-                    kind, key, content = wish
-                    wishes.setdefault((kind, key), {})[replica] = content
+                request = replica.resume(answer)
+                if request is not None:
+                    kind, key, content = request
+                    requests_by_kind.setdefault((kind, key), {})[replica] = content
             answers = {}
-            for (kind, key), requests in wishes.items():
+            for (kind, key), requests in requests_by_kind.items():
                 try:
                     if kind == "forward":
-                        answers |= dict.fromkeys(requests, Together(requests, wide))
+                        answers |= dict.fromkeys(requests, JointPass(requests, wide))
                     elif kind == "pullback":
                         answers |= key[0].pullback(requests, last=key[1])
                     else:

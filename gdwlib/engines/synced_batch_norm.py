@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from gdwlib._types import Tensor
-from gdwlib.engines.collective import total
+from gdwlib.engines.collective import all_reduce
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -40,11 +40,11 @@ class _Normalise(torch.autograd.Function):
     def forward(x, weight, bias, running_mean, running_var, average, eps):
         axes = _axes(x)
         sums = torch.cat([x.sum(axes), x.new_full((1,), math.prod(x.shape) / x.shape[1])])
-        total(sums)
+        all_reduce(sums)
         count = sums[-1]
         mean = sums[:-1] / count  # (c,)
         squares = (x - _along(mean, x)).square().sum(axes)  # (c,)
-        var = total(squares) / count
+        var = all_reduce(squares) / count
         if average is not None:
             running_mean.lerp_(mean, average)
             running_var.lerp_(var * count / (count - 1).clamp(min=1), average)
@@ -66,7 +66,7 @@ class _Normalise(torch.autograd.Function):
         normal = (x - _along(mean, x)) * _along(inv_std, x)
         axes = _axes(x)
         by_bias, by_weight = gradient.sum(axes), (gradient * normal).sum(axes)  # (c,), of this part
-        along_one, along_normal = total(torch.stack([by_bias, by_weight])) / count  # (c,)
+        along_one, along_normal = all_reduce(torch.stack([by_bias, by_weight])) / count  # (c,)
         centred = gradient - _along(along_one, x) - normal * _along(along_normal, x)
         return centred * _along(weight * inv_std, x), by_weight, by_bias, None, None, None, None
 
@@ -77,7 +77,7 @@ class _Normalise(torch.autograd.Function):
         tangent = torch.zeros_like(x)
         axes = _axes(x)
         if dx is not None:
-            along_one, along_normal = total(torch.stack([dx.sum(axes), (dx * normal).sum(axes)])) / count  # (c,)
+            along_one, along_normal = all_reduce(torch.stack([dx.sum(axes), (dx * normal).sum(axes)])) / count  # (c,)
             tangent = (dx - _along(along_one, x) - normal * _along(along_normal, x)) * _along(weight * inv_std, x)
         if d_weight is not None:
             tangent = tangent + normal * _along(d_weight, x)

@@ -14,8 +14,8 @@ from gdwlib.methods.l2rw import L2RW
 from gdwlib.methods.meta_only import MetaOnly
 from gdwlib.methods.method import Batch as Batch
 from gdwlib.methods.method import Method as Method
-from gdwlib.methods.method import Outcome as Outcome
-from gdwlib.methods.method import Task as Task
+from gdwlib.methods.method import MethodContext as MethodContext
+from gdwlib.methods.method import StepResult as StepResult
 from gdwlib.methods.mwnet import MWNet
 from gdwlib.methods.soft_label import SoftLabel
 

@@ -8,16 +8,16 @@ Source: the paper's Base Model. Hyperparameters: none. Left open by the paper: n
 import torch
 
 from gdwlib import weighting
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 
 
 class Base(Method):
-    def learn(self, batch: Batch) -> Outcome:
-        done = self.learner.forward(batch.x)
-        done.descend(self.logit_gradient(done.logits, batch) / len(batch.x))
-        return Outcome(
-            train_loss=weighting.cross_entropy(done.logits, batch.y).mean(),
-            target_weights=self.target_weights(done.logits, batch),
+    def learn(self, batch: Batch) -> StepResult:
+        forward_pass = self.learner.forward(batch.x)
+        forward_pass.descend(self.logit_gradient(forward_pass.logits, batch) / len(batch.x))
+        return StepResult(
+            train_loss=weighting.cross_entropy(forward_pass.logits, batch.y).mean(),
+            target_weights=self.target_weights(forward_pass.logits, batch),
         )
 
     def losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:

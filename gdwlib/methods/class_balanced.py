@@ -37,10 +37,10 @@ class ClassBalancedSettings(Settings):
 class ClassBalanced(Base):
     Settings = ClassBalancedSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
-        counts = torch.bincount(task.labels.cpu(), minlength=task.num_classes)
-        self.class_weights = effective_number_weights(counts, settings.cb_beta).to(task.x_meta)  # (C,)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
+        counts = torch.bincount(context.labels.cpu(), minlength=context.num_classes)
+        self.class_weights = effective_number_weights(counts, settings.cb_beta).to(context.x_meta)  # (C,)
 
     def losses(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         return self.target_weights(logits, batch) * super().losses(logits, batch)

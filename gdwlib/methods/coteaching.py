@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 
 from gdwlib import weighting
-from gdwlib.learner import Learner, Pass
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.learner import Learner, LearnerPass
+from gdwlib.methods.method import Batch, Method, StepResult
 from gdwlib.methods.settings import Settings, between, setting
 
 
@@ -31,14 +31,14 @@ class CoTeachingSettings(Settings):
 class CoTeaching(Method):
     Settings = CoTeachingSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
-        self.forget_rate = task.wrong_rate if settings.forget_rate is None else settings.forget_rate
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
+        self.forget_rate = context.wrong_rate if settings.forget_rate is None else settings.forget_rate
         if self.forget_rate is None:
             raise ValueError("forget_rate: must be given, the rate of wrong labels is unknown here; try 0.2")
-        network = task.new_network()
+        network = context.new_network()
         second = type(optimizer)(network.parameters(), **optimizer.defaults)
-        self.second = Learner(network, second, task.num_classes)
+        self.second = Learner(network, second, context.num_classes)
         self.learners.append(self.second)
         self.kept = 1.0  # R(e)
 
@@ -48,22 +48,22 @@ class CoTeaching(Method):
         self.kept = 1 - self.forget_rate * share
         return super().start_epoch(epoch)
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepResult:
         passes = [learner.forward(batch.x) for learner in self.learners]
-        losses = [weighting.cross_entropy(done.logits, batch.y) for done in passes]
+        losses = [weighting.cross_entropy(forward_pass.logits, batch.y) for forward_pass in passes]
         easy = [self.easiest(values) for values in losses]
-        for done, chosen in zip(passes, reversed(easy), strict=True):
-            self.descend_on(done, batch, chosen)
-        return Outcome(train_loss=losses[0].mean(), target_weights=easy[1])
+        for forward_pass, chosen in zip(passes, reversed(easy), strict=True):
+            self.descend_on(forward_pass, batch, chosen)
+        return StepResult(train_loss=losses[0].mean(), target_weights=easy[1])
 
     def easiest(self, losses: torch.Tensor) -> torch.Tensor:
         """1 for the ⌊R·n⌋ (at least one) examples of smallest loss, 0 for the others, (n,)."""
         count = max(1, int(self.kept * len(losses) + 1e-9))
         return torch.zeros_like(losses).index_fill_(0, losses.topk(count, largest=False).indices, 1)
 
-    def descend_on(self, done: Pass, batch: Batch, chosen: torch.Tensor) -> None:
-        d1 = weighting.logit_gradient(done.logits.softmax(1), batch.y)  # (n, C)
-        done.descend(chosen[:, None] * d1 / chosen.sum())
+    def descend_on(self, forward_pass: LearnerPass, batch: Batch, chosen: torch.Tensor) -> None:
+        d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)
+        forward_pass.descend(chosen[:, None] * d1 / chosen.sum())
 
     def state_dict(self) -> dict:
         second = {"model": self.second.model.state_dict(), "optimizer": self.second.optimizer.state_dict()}

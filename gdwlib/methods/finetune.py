@@ -11,7 +11,7 @@ over fine-tuned networks alone; momentum starts anew.
 from dataclasses import dataclass
 
 from gdwlib.methods.base import Base
-from gdwlib.methods.method import Batch, Outcome
+from gdwlib.methods.method import Batch, StepResult
 from gdwlib.methods.settings import Settings, above, setting
 
 EPOCHS = 5
@@ -37,5 +37,5 @@ class FineTune(Base):
         self.phase = 2
         return self.set_learning_rate(self.settings.finetune_lr)
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepResult:
         return super().learn(batch if self.phase == 1 else self.on_meta(batch))

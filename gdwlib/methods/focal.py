@@ -35,18 +35,18 @@ class FocalSettings(Settings):
 class Focal(Base):
     Settings = FocalSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
         if settings.focal_sigmoid:
             self._start_rare()
 
     def _start_rare(self) -> None:
         """Begin with each class at probability 1/C, and leave the bias that says so out of weight decay."""
         layers = [m for m in self.model.modules() if isinstance(m, nn.Linear) and m.bias is not None]
-        if not layers or len(layers[-1].bias) != self.task.num_classes:
+        if not layers or len(layers[-1].bias) != self.context.num_classes:
             raise ValueError("focal_sigmoid: needs a model that ends in a linear layer with a bias")
         bias = layers[-1].bias
-        nn.init.constant_(bias, -math.log(self.task.num_classes - 1))
+        nn.init.constant_(bias, -math.log(self.context.num_classes - 1))
         (group,) = self.optimizer.param_groups
         group["params"] = [p for p in group["params"] if p is not bias]
         self.optimizer.add_param_group({"params": [bias], "weight_decay": 0.0})

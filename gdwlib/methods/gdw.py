@@ -13,7 +13,7 @@ clamps of p and ω′, and that g has a target column, which Eq. 4 then override
 from dataclasses import dataclass
 
 import gdwlib.gdw
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 from gdwlib.methods.settings import WeightNetSettings, above, setting
 
 
@@ -27,13 +27,13 @@ class GDWSettings(WeightNetSettings):
 class GDW(Method):
     Settings: type[WeightNetSettings] = GDWSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
         weight_net = gdwlib.gdw.default_weight_net(model)
         self.gdw = gdwlib.gdw.GDW(
             model,
             optimizer,
-            task.num_classes,
+            context.num_classes,
             weight_net=weight_net,
             weight_optimizer=gdwlib.gdw.make_weight_optimizer(
                 weight_net, settings.weight_optimizer, settings.weight_lr, settings.weight_weight_decay
@@ -48,10 +48,10 @@ class GDW(Method):
         of = self.settings
         return {"level": "class", "class_lr": of.class_lr, "clip": of.clip, "zero_mean": of.zero_mean}
 
-    def step(self, batch: Batch) -> Outcome:
+    def step(self, batch: Batch) -> StepResult:
         meta_step = self.gdw.steps % self.gdw.meta_every == 0
         out = self.gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
-        return Outcome(
+        return StepResult(
             out.train_loss,
             out.meta_loss if meta_step else None,
             target_weights=out.class_weights.gather(1, batch.y[:, None])[:, 0],  # (n,)

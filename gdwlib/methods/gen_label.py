@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from gdwlib import weighting
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 from gdwlib.methods.settings import Settings, above, at_least, between, setting
 
 SHARPNESS = 10.0  # K
@@ -36,27 +36,27 @@ class GenLabelSettings(Settings):
 class GenLabel(Method):
     Settings = GenLabelSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
-        self.label_logits = SHARPNESS * task.one_hot()  # (N, C) s
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
+        self.label_logits = SHARPNESS * context.one_hot()  # (N, C) s
 
     def start_epoch(self, epoch: int) -> float:
         self.phase = 1 if epoch < round(self.settings.gen_label_warm_up * self.schedule.epochs) else 2
         return super().start_epoch(epoch)
 
-    def learn(self, batch: Batch) -> Outcome:
-        done = self.learner.forward(batch.x)
-        logits, n = done.logits, len(batch.x)
+    def learn(self, batch: Batch) -> StepResult:
+        forward_pass = self.learner.forward(batch.x)
+        logits, n = forward_pass.logits, len(batch.x)
         train_loss, meta_loss = weighting.cross_entropy(logits, batch.y).mean(), None
         if self.phase == 2:
             c = self.logit_gradient(logits, batch, entropy=0.0)
-            response, meta_loss = done.look_ahead(
+            response, meta_loss = forward_pass.look_ahead(
                 c, batch.x_meta, batch.y_meta, lr=self.settings.gen_label_virtual_lr
             )  # (n, C)
             self.label_logits[batch.index] -= self.settings.gen_label_lr * self.label_gradient(logits, response)
-        done.descend(self.logit_gradient(logits, batch) / n)
+        forward_pass.descend(self.logit_gradient(logits, batch) / n)
         labels = self.label_logits[batch.index].softmax(1)  # (n, C)
-        return Outcome(train_loss, meta_loss, target_weights=labels.gather(1, batch.y[:, None])[:, 0])
+        return StepResult(train_loss, meta_loss, target_weights=labels.gather(1, batch.y[:, None])[:, 0])
 
     def losses(self, logits: torch.Tensor, batch: Batch, entropy: float | None = None) -> torch.Tensor:
         """(n,) nats; `entropy` is γ, the setting by default."""

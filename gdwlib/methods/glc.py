@@ -17,12 +17,12 @@ import torch
 
 from gdwlib import weighting
 from gdwlib.methods.base import Base
-from gdwlib.methods.method import Batch, Outcome
+from gdwlib.methods.method import Batch, StepResult
 
 
 class GLC(Base):
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
         self.initial = {name: value.clone() for name, value in model.state_dict().items()}
         self.corruption: torch.Tensor | None = None  # (C, C) Ĉ, once estimated
 
@@ -42,23 +42,25 @@ class GLC(Base):
     def estimate(self) -> torch.Tensor:
         """Ĉ (C, C): row k is the mean prediction for meta images of class k; a class without any counts as clean."""
         self.model.eval()
-        p = torch.cat([self.model(x).softmax(1) for x in self.task.meta_parts()])  # (M, C)
-        of_class = weighting.one_hot(self.task.y_meta, p)  # (M, C)
+        p = torch.cat([self.model(x).softmax(1) for x in self.context.meta_parts()])  # (M, C)
+        of_class = weighting.one_hot(self.context.y_meta, p)  # (M, C)
         counts = of_class.sum(0)[:, None]  # (C, 1)
         return torch.where(counts > 0, of_class.T @ p / counts.clamp(min=1), torch.eye(len(counts)).to(p))
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepResult:
         if self.phase == 1:
             return super().learn(batch)
         n = len(batch.x)
-        gold = max(1, round(n * len(self.task.y_meta) / len(self.task.labels)))
+        gold = max(1, round(n * len(self.context.y_meta) / len(self.context.labels)))
         x_gold, y_gold = batch.x_meta[:gold], batch.y_meta[:gold]
-        done = self.learner.forward(torch.cat([batch.x, x_gold]))
-        silver = done.logits[:n]  # (n, C)
+        forward_pass = self.learner.forward(torch.cat([batch.x, x_gold]))
+        silver = forward_pass.logits[:n]  # (n, C)
         posterior = self.posterior(silver, batch)  # (n, C)
-        c = torch.cat([silver.softmax(1) - posterior, weighting.logit_gradient(done.logits[n:].softmax(1), y_gold)])
-        done.descend(c / len(c))
-        return Outcome(
+        c = torch.cat(
+            [silver.softmax(1) - posterior, weighting.logit_gradient(forward_pass.logits[n:].softmax(1), y_gold)]
+        )
+        forward_pass.descend(c / len(c))
+        return StepResult(
             train_loss=weighting.cross_entropy(silver, batch.y).mean(),
             target_weights=posterior.gather(1, batch.y[:, None])[:, 0],
         )

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from gdwlib import weighting
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 from gdwlib.methods.settings import Settings, at_least, setting
 
 FLOOR = 1e-5
@@ -33,22 +33,22 @@ class INSWSettings(Settings):
 class INSW(Method):
     Settings = INSWSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
-        self.phi = torch.ones(len(task.labels), dtype=task.x_meta.dtype, device=task.labels.device)  # (N,)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
+        self.phi = torch.ones(len(context.labels), dtype=context.x_meta.dtype, device=context.labels.device)  # (N,)
 
-    def learn(self, batch: Batch) -> Outcome:
-        done = self.learner.forward(batch.x)
-        d1 = weighting.logit_gradient(done.logits.softmax(1), batch.y)  # (n, C)
+    def learn(self, batch: Batch) -> StepResult:
+        forward_pass = self.learner.forward(batch.x)
+        d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)
         phi = self.phi[batch.index]  # (n,)
-        response, meta_loss = done.look_ahead(phi[:, None] * d1, batch.x_meta, batch.y_meta)  # (n, C)
+        response, meta_loss = forward_pass.look_ahead(phi[:, None] * d1, batch.x_meta, batch.y_meta)  # (n, C)
         gradient = (d1 * response).sum(1)  # (n,) ∂L_meta/∂φ
         new = (phi / self.settings.insw_decay - gradient).clamp(min=FLOOR)  # (n,)
         self.phi[batch.index] = new
         w = new / new.sum()  # (n,)
-        done.descend(w[:, None] * d1)
-        losses = weighting.cross_entropy(done.logits, batch.y)
-        return Outcome(losses.mean(), meta_loss, target_weights=len(w) * w)
+        forward_pass.descend(w[:, None] * d1)
+        losses = weighting.cross_entropy(forward_pass.logits, batch.y)
+        return StepResult(losses.mean(), meta_loss, target_weights=len(w) * w)
 
     def state_dict(self) -> dict:
         return super().state_dict() | {"phi": self.phi}

@@ -16,17 +16,17 @@ the network's own; the authors' has no scale there.
 import torch
 
 from gdwlib import weighting
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 
 
 class L2RW(Method):
-    def learn(self, batch: Batch) -> Outcome:
-        done = self.learner.forward(batch.x)
-        d1 = weighting.logit_gradient(done.logits.softmax(1), batch.y)  # (n, C)
-        response, meta_loss = done.look_ahead(None, batch.x_meta, batch.y_meta)  # (n, C) ∂L_meta/∂c at θ
+    def learn(self, batch: Batch) -> StepResult:
+        forward_pass = self.learner.forward(batch.x)
+        d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)
+        response, meta_loss = forward_pass.look_ahead(None, batch.x_meta, batch.y_meta)  # (n, C) ∂L_meta/∂c at θ
         helpful = (-(d1 * response).sum(1)).clamp(min=0)  # (n,) max(0, u)
         total = helpful.sum()  # ()
         w = helpful / torch.where(total > 0, total, 1)  # (n,)
-        done.descend(w[:, None] * d1)
-        losses = weighting.cross_entropy(done.logits, batch.y)
-        return Outcome(losses.mean(), meta_loss, target_weights=len(w) * w)
+        forward_pass.descend(w[:, None] * d1)
+        losses = weighting.cross_entropy(forward_pass.logits, batch.y)
+        return StepResult(losses.mean(), meta_loss, target_weights=len(w) * w)

@@ -5,9 +5,9 @@ itself. Hyperparameters: none.
 """
 
 from gdwlib.methods.base import Base
-from gdwlib.methods.method import Batch, Outcome
+from gdwlib.methods.method import Batch, StepResult
 
 
 class MetaOnly(Base):
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepResult:
         return super().learn(self.on_meta(batch))

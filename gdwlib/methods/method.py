@@ -13,7 +13,7 @@ from gdwlib.learner import Learner
 from gdwlib.methods.settings import Schedule, Settings
 
 
-class Task(NamedTuple):
+class MethodContext(NamedTuple):
     """What a method may know of the data, on the device."""
 
     num_classes: int  # C
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepResult:
     """What a step reports, detached, on the device. None: the method has no such thing."""
 
     train_loss: Float[Tensor, ""]  # unweighted mean cross entropy of the batch trained on, before the update
@@ -65,7 +65,7 @@ class Method:
 
     Args:
         model, optimizer: on the device.
-        task: what may be known of the data.
+        context: what may be known of the data.
         settings: the hyperparameters, of the class's own `Settings`.
         schedule: of the learning rate.
 
@@ -75,11 +75,16 @@ class Method:
     Settings: type[Settings] = Settings
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, task: Task, settings: Any, schedule: Schedule
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        context: MethodContext,
+        settings: Any,
+        schedule: Schedule,
     ):
-        self.model, self.optimizer, self.task = model, optimizer, task
+        self.model, self.optimizer, self.context = model, optimizer, context
         self.settings, self.schedule = settings, schedule
-        self.learner = Learner(model, optimizer, task.num_classes)
+        self.learner = Learner(model, optimizer, context.num_classes)
         self.learners = [self.learner]
         self.phase = 1  # which part of the run this is; the last one's accuracies are the method's
 
@@ -98,12 +103,12 @@ class Method:
                 group["lr"] = lr
         return lr
 
-    def step(self, batch: Batch) -> Outcome:
+    def step(self, batch: Batch) -> StepResult:
         """Learn from one batch. ValueError or FloatingPointError, naming the argument, where it cannot be one."""
         self.learner.check_batches(batch.x, batch.y, batch.x_meta, batch.y_meta)
         return self.learn(batch)
 
-    def learn(self, batch: Batch) -> Outcome:
+    def learn(self, batch: Batch) -> StepResult:
         """What `step` does with a checked batch. The running statistics should move once."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
+def suggestion(name: str, valid: Iterable[str]) -> str:
     """'; did you mean 'noise'?', or the list of valid names where none is near."""
     valid = list(valid)
     close = difflib.get_close_matches(name, valid, 1, 0.5)
@@ -70,7 +70,7 @@ def check(config: Any) -> None:
         value, within = getattr(config, field.name), field.metadata.get("within")
         if within is not None and value is not None and not within.holds(value):
             if within.names:
-                raise ValueError(f"{field.name}: unknown value {value!r}{nearest(value, within.names)}")
+                raise ValueError(f"{field.name}: unknown value {value!r}{suggestion(value, within.names)}")
             none = ", or None" * (type(None) in typing.get_args(field.type))
             raise ValueError(f"{field.name}: must be {within.text}{none}, not {value!r}")
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from gdwlib import weighting
-from gdwlib.methods.method import Batch, Method, Outcome
+from gdwlib.methods.method import Batch, Method, StepResult
 from gdwlib.methods.settings import Settings, above, one_of, setting
 
 
@@ -35,19 +35,21 @@ class SoftLabelSettings(Settings):
 class SoftLabel(Method):
     Settings = SoftLabelSettings
 
-    def __init__(self, model, optimizer, task, settings, schedule):
-        super().__init__(model, optimizer, task, settings, schedule)
-        self.hard = task.one_hot()  # (N, C)
+    def __init__(self, model, optimizer, context, settings, schedule):
+        super().__init__(model, optimizer, context, settings, schedule)
+        self.hard = context.one_hot()  # (N, C)
         self.smoothing = settings.soft_label == "smoothing"
         self.learned = self.hard.new_zeros(len(self.hard), 1) if self.smoothing else self.hard.clone()  # α or ỹ
 
-    def learn(self, batch: Batch) -> Outcome:
-        done = self.learner.forward(batch.x)
-        logits = done.logits
-        response, meta_loss = done.look_ahead(self.logit_gradient(logits, batch), batch.x_meta, batch.y_meta)  # (n, C)
+    def learn(self, batch: Batch) -> StepResult:
+        forward_pass = self.learner.forward(batch.x)
+        logits = forward_pass.logits
+        response, meta_loss = forward_pass.look_ahead(
+            self.logit_gradient(logits, batch), batch.x_meta, batch.y_meta
+        )  # (n, C)
         self.update(batch, response)
-        done.descend(self.logit_gradient(logits, batch) / len(logits))
-        return Outcome(
+        forward_pass.descend(self.logit_gradient(logits, batch) / len(logits))
+        return StepResult(
             weighting.cross_entropy(logits, batch.y).mean(),
             meta_loss,
             target_weights=self.soft(batch).gather(1, batch.y[:, None])[:, 0],
@@ -58,13 +60,13 @@ class SoftLabel(Method):
         learned = self.learned[batch.index]
         if not self.smoothing:
             return learned
-        return (1 - learned) * self.hard[batch.index] + learned / self.task.num_classes
+        return (1 - learned) * self.hard[batch.index] + learned / self.context.num_classes
 
     def gradient(self, batch: Batch, response: torch.Tensor) -> torch.Tensor:
         """∂L_meta with respect to what is learned, (n, C) or (n, 1), from ∂L_meta/∂c (n, C)."""
         if not self.smoothing:
             return -response
-        return -(response * (1 / self.task.num_classes - self.hard[batch.index])).sum(1, keepdim=True)
+        return -(response * (1 / self.context.num_classes - self.hard[batch.index])).sum(1, keepdim=True)
 
     def update(self, batch: Batch, response: torch.Tensor) -> None:
         g = self.gradient(batch, response)

@@ -13,15 +13,21 @@ import torch
 
 from gdwlib.data import DATASETS, NOISES, OwnData
 from gdwlib.methods import METHODS
-from gdwlib.methods.settings import Range, Schedule, Settings, above, at_least, between, check, nearest, setting
+from gdwlib.methods.settings import Range, Schedule, Settings, above, at_least, between, check, setting, suggestion
 from gdwlib.models import MODELS
 from gdwlib.runs.presets import PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
 HUMAN = "human"  # the noise of labels that were given by people, not drawn
-PLACES = ("data_folder", "data_file", "labels", "trusted", "test")  # of files; what is in them is the fingerprint's
-COMPUTED = ("device", "save_memory", "capture", "workers", *PLACES)  # fields that say how or where, not what
+PATH_FIELDS = (
+    "data_folder",
+    "data_file",
+    "labels",
+    "trusted",
+    "test",
+)  # of files; what is in them is the fingerprint's
+HOW_FIELDS = ("device", "save_memory", "capture", "workers", *PATH_FIELDS)  # fields that say how or where, not what
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -57,9 +63,9 @@ class RunConfig:
     )
     preset: str = setting("small", "smoke, small, half or paper")
     recipe: str = setting("paper", "whose hyperparameters: paper, or authors (of a baseline the paper ran otherwise)")
-    data_folder: str | None = setting(None, "folder: your pictures, a folder of them for each class")
+    data_folder: str | None = setting(None, "folder: your images, a folder of them for each class")
     data_file: str | None = setting(None, "table: a CSV file with a header, a row an example")
-    labels: str | None = setting(None, "folder: a CSV file of picture and label, before what the folders say")
+    labels: str | None = setting(None, "folder: a CSV file of image and label, before what the folders say")
     label_column: str | None = setting(None, "folder, table: of CSV files; where not given, label, class or target")
     trusted: str | None = setting(
         None, "folder, table: examples with right labels: a folder, a CSV file, or how many a class"
@@ -108,7 +114,7 @@ class RunConfig:
     def __new__(cls, **fields: Any) -> "RunConfig":
         method = fields.get("method", RunConfig.method)
         if not isinstance(method, str) or method not in METHODS:
-            raise ValueError(f"method: unknown value {method!r}{nearest(str(method), METHODS)}")
+            raise ValueError(f"method: unknown value {method!r}{suggestion(str(method), METHODS)}")
         settings: Any = METHODS[method].Settings
         kind = _with_settings(settings)
         if cls not in (RunConfig, kind):
@@ -118,7 +124,7 @@ class RunConfig:
             if name not in valid:
                 if owners := methods_with(name):
                     raise ValueError(f"{name}: a setting of {' and '.join(owners)}, which {method} does not have")
-                raise TypeError(f"RunConfig has no field {name!r}{nearest(name, valid)}")
+                raise TypeError(f"RunConfig has no field {name!r}{suggestion(name, valid)}")
         config = super().__new__(kind)
         object.__setattr__(config, "_given", set(fields))
         return config
@@ -133,7 +139,7 @@ class RunConfig:
         ):  # fmt: skip
             value = getattr(self, name)
             if not isinstance(value, str) or value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), valid)}")
+                raise ValueError(f"{name}: unknown value {value!r}{suggestion(str(value), valid)}")
         own = {field.name for field in dataclasses.fields(self)}
         for name, value in self._preset_fields().items():
             if name in own and (getattr(self, name) is None or name not in self._given):
@@ -142,7 +148,7 @@ class RunConfig:
         self._own_data()
         object.__delattr__(self, "_given")
         if not isinstance(self.model, str) or self.model not in MODELS:
-            raise ValueError(f"model: unknown value {self.model!r}{nearest(str(self.model), MODELS)}")
+            raise ValueError(f"model: unknown value {self.model!r}{suggestion(str(self.model), MODELS)}")
         check(self)
         for name, fine, want in (
             (
@@ -194,7 +200,7 @@ class RunConfig:
             taken = (source.needs, *source.others)
         else:
             taken = ("image_size",) if self.dataset == "clothing1m" else ()
-        for name in (*PLACES, "label_column", "image_size"):
+        for name in (*PATH_FIELDS, "label_column", "image_size"):
             if getattr(self, name) is not None and name not in taken:
                 holders = ["clothing1m"] if name == "image_size" else []
                 holders += [
@@ -206,7 +212,7 @@ class RunConfig:
             return
         if isinstance(self.trusted, int) and not isinstance(self.trusted, bool):
             object.__setattr__(self, "trusted", str(self.trusted))
-        for name in PLACES:
+        for name in PATH_FIELDS:
             value = getattr(self, name)
             if value is not None and not (name == "trusted" and str(value).isdigit()):
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
@@ -256,7 +262,7 @@ class RunConfig:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
         # What a preset sets counts for every method, also where the method has no such setting: class_lr, at `paper`.
         fields |= {name: value for name, value in self._preset_fields().items() if name not in vars(self)}
-        for name in (*COMPUTED, "preset", "recipe"):  # rounding; and names for the other fields' values
+        for name in (*HOW_FIELDS, "preset", "recipe"):  # rounding; and names for the other fields' values
             fields.pop(name, None)
         text = json.dumps([ALGORITHM_VERSION, fields], sort_keys=True)
         noise = "" if self.noise == "none" else f"-{self.noise}{self.noise_ratio:g}"

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from gdwlib.data import Split
-from gdwlib.methods import Outcome
+from gdwlib.methods import StepResult
 from gdwlib.runs.config import RunConfig
 
 BINS = 40
@@ -29,7 +29,7 @@ class WeightStatistics:
         self.smallest, self.second = (int(by_size[0]), int(by_size[1])) if config.imbalance < 1 else (None, None)
         self.counts = torch.zeros(6, 2, dtype=torch.int64, device=device)  # of weights: increased, in all
 
-    def see(self, outcome: Outcome, index: torch.Tensor) -> None:
+    def update(self, outcome: StepResult, index: torch.Tensor) -> None:
         """Count which class-level weights the meta step increased (ω′ > ω), where the outcome tells."""
         if outcome.first_weights is None or outcome.class_weights is None:
             return
@@ -55,7 +55,7 @@ class WeightStatistics:
         self.counts[:, 0] += torch.stack([part.sum() for part in increased])
         self.counts[:, 1] += torch.stack(totals)
 
-    def read(self, target_weights: torch.Tensor) -> dict:
+    def compute(self, target_weights: torch.Tensor) -> dict:
         """The epoch's statistics, keys of a line of metrics; synchronises the device.
 
         Args:

@@ -9,7 +9,7 @@ import torch
 from gdwlib.data.errors import DataError
 from gdwlib.data.split import Split
 from gdwlib.runs.config import RunConfig
-from gdwlib.runs.loading import load
+from gdwlib.runs.loading import make_loader
 from gdwlib.runs.records import RecordError, RunRecord
 from gdwlib.runs.training import load_split
 
@@ -41,7 +41,7 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
     split = load_split(config, data)
     if not np.array_equal(split.given, record.examples["given_labels"]):
         raise DataError(f"{record.path}: was trained on other labels than the data have now; train again")
-    order, after, score = ranked(probabilities(record, split), split.given)
+    order, after, score = rank_label_errors(predicted_probabilities(record, split), split.given)
     names = split.classes
     return [
         Suspect(str(split.train.ids[k]), names[split.given[k]], names[after[k].argmax()], float(score[k]))
@@ -49,21 +49,21 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
     ]
 
 
-def probabilities(record: RunRecord, split: Split) -> np.ndarray:
+def predicted_probabilities(record: RunRecord, split: Split) -> np.ndarray:
     """(N, C) of a run's network on its own training images, as they are."""
     config = RunConfig.of_record(record.config)
     device = torch.device("cpu") if config.device != "cuda" else config.torch_device()
-    resident = load(config, split, device)
+    loader = make_loader(config, split, device)
     if not (record.path / "model.pt").is_file():
         raise RecordError(
             f"{record.path / 'model.pt'}: missing, as of records from the repository; train the run again into another "
             "folder with --outputs"
         )
-    model = record.model(len(split.classes), len(split.mean)).to(resident.mean)
-    return resident.probabilities(model)
+    model = record.model(len(split.classes), len(split.mean)).to(loader.mean)
+    return loader.probabilities(model)
 
 
-def ranked(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rank_label_errors(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with predicted probabilities (N, C) and given labels (N,).
 
     Returns:

@@ -13,15 +13,15 @@ from gdwlib.data.batches import augmented, epoch_indices, normalised, pooled
 from gdwlib.data.dataset import Lazy
 from gdwlib.data.randomness import torch_rng
 from gdwlib.data.streamed import batches
-from gdwlib.learner import HERE, Engine
-from gdwlib.methods import Batch, Task
+from gdwlib.learner import LOCAL_ENGINE, Engine
+from gdwlib.methods import Batch, MethodContext
 from gdwlib.runs.config import PRECISIONS, RunConfig
 from gdwlib.runs.machine import cores
 
-EVALUATED = 1000  # images of a forward pass without gradients
+EVAL_BATCH_SIZE = 1000  # images of a forward pass without gradients
 
 
-class Resident:
+class DeviceLoader:
     """A split on the device: uint8 images (or a table's features) and labels, and batches made of them there."""
 
     def __init__(self, config: RunConfig, split: Split, device: torch.device):
@@ -44,9 +44,9 @@ class Resident:
         """What batches are taken from: uint8 images or features on the device; files where they are streamed."""
         return pooled(torch.as_tensor(of, device=self.device), self.config.pool)
 
-    def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
+    def context(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> MethodContext:
         x_meta = normalised(self.meta, self.mean, self.std)
-        return Task(num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network)
+        return MethodContext(num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """An epoch's, in its order."""
@@ -65,20 +65,20 @@ class Resident:
 
     def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
         """Normalised images (n, c, H, W) in their order and not augmented; every `step`th part from `rank` on."""
-        for part in images.split(EVALUATED)[rank::step]:
+        for part in images.split(EVAL_BATCH_SIZE)[rank::step]:
             yield normalised(part, self.mean, self.std)
 
     @torch.inference_mode()
-    def test_accuracy(self, model: nn.Module, engine: Engine = HERE) -> float | None:
+    def test_accuracy(self, model: nn.Module, engine: Engine = LOCAL_ENGINE) -> float | None:
         """Percent of the test images, in eval mode; each process counts a part of them. None: there is no test set."""
         if self.test is None:
             return None
         model.eval()
         right = torch.zeros((), dtype=torch.int64, device=self.device)
-        labels = self.test_labels.split(EVALUATED)[engine.rank :: engine.processes]
-        for x, y in zip(self.parts(self.test, engine.rank, engine.processes), labels, strict=True):
+        labels = self.test_labels.split(EVAL_BATCH_SIZE)[engine.rank :: engine.world_size]
+        for x, y in zip(self.parts(self.test, engine.rank, engine.world_size), labels, strict=True):
             right += (model(x).argmax(1) == y).sum()
-        return 100 * int(engine.total(right)) / len(self.test)
+        return 100 * int(engine.all_reduce(right)) / len(self.test)
 
     @torch.inference_mode()
     def probabilities(self, model: nn.Module) -> np.ndarray:
@@ -87,7 +87,7 @@ class Resident:
         return torch.cat([model(x).double().softmax(1).cpu() for x in self.parts(self.train)]).numpy()
 
 
-class Streamed(Resident):
+class StreamingLoader(DeviceLoader):
     """A split whose images are files: worker processes decode them a batch ahead."""
 
     def images(self, of: Any) -> Any:
@@ -97,9 +97,11 @@ class Streamed(Resident):
     def workers(self) -> int:
         return cores() if self.config.workers is None else self.config.workers
 
-    def task(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> Task:
-        task = Task(num_classes, self.given, self.mean.new_zeros(0), self.meta_labels, self.wrong_rate, new_network)
-        return task._replace(stream=lambda: self.parts(self.meta))
+    def context(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> MethodContext:
+        context = MethodContext(
+            num_classes, self.given, self.mean.new_zeros(0), self.meta_labels, self.wrong_rate, new_network
+        )
+        return context._replace(stream=lambda: self.parts(self.meta))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         config = self.config
@@ -119,7 +121,7 @@ class Streamed(Resident):
         raise ValueError("images that are streamed come in epochs; use `batches`")
 
     def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
-        positions = np.split(np.arange(len(images)), range(EVALUATED, len(images), EVALUATED))[rank::step]
+        positions = np.split(np.arange(len(images)), range(EVAL_BATCH_SIZE, len(images), EVAL_BATCH_SIZE))[rank::step]
         for (part,) in batches([(images, positions)], self.workers) if positions else ():
             yield normalised(self._moved(part), self.mean, self.std)
 
@@ -127,6 +129,6 @@ class Streamed(Resident):
         return pooled(images.to(self.device, non_blocking=True), self.config.pool)
 
 
-def load(config: RunConfig, split: Split, device: torch.device) -> Resident:
-    """Resident where the images are in memory already, streamed where they are files."""
-    return (Streamed if isinstance(split.train.images, Lazy) else Resident)(config, split, device)
+def make_loader(config: RunConfig, split: Split, device: torch.device) -> DeviceLoader:
+    """DeviceLoader where the images are in memory already, streamed where they are files."""
+    return (StreamingLoader if isinstance(split.train.images, Lazy) else DeviceLoader)(config, split, device)

@@ -9,9 +9,9 @@ import torch
 
 from gdwlib.data.batches import normalised, pooled
 from gdwlib.data.errors import DataError
-from gdwlib.data.own.folder import files_of_pictures
+from gdwlib.data.image_files import read, refuse
+from gdwlib.data.own.folder import list_images
 from gdwlib.data.own.table import Rows, Scaling, rows_of_arrays, rows_of_csv
-from gdwlib.data.pictures import read, refuse
 from gdwlib.models import MODELS
 from gdwlib.runs.records import RecordError, RunRecord, load_network
 
@@ -88,7 +88,7 @@ def description(folder: Path) -> dict:
 
 def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list[str], list[str]]:
     if source.is_dir():
-        found, remarks = files_of_pictures(source)
+        found, remarks = list_images(source)
     elif source.is_file():
         found, remarks = [(source.name, source)], []
     else:
@@ -98,7 +98,7 @@ def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list
                         "your own, train with --dataset folder")  # fmt: skip
     names, paths = [name for name, _ in found], [path for _, path in found]
     images, digests, bad = read(paths, names, about["size"], about["network"]["channels"])
-    remarks.append(refuse(source, bad, len(names), "pictures", skip_bad))
+    remarks.append(refuse(source, bad, len(names), "images", skip_bad))
     return images, [name for name, digest in zip(names, digests, strict=True) if digest is not None], remarks
 
 

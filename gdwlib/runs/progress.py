@@ -50,8 +50,8 @@ class Progress:
         """How far it is: on a page, in the place of what was told before."""
         if self.page is None:
             return self.say(text)
-        shown = {"text/plain": f"{self.name}: {text}"}
-        self.page.update(shown, raw=True) if self.told else self.page.display(shown, raw=True)
+        content = {"text/plain": f"{self.name}: {text}"}
+        self.page.update(content, raw=True) if self.told else self.page.display(content, raw=True)
         self.told = True
 
     @contextlib.contextmanager

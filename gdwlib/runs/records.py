@@ -31,17 +31,17 @@ import torch
 from torch import nn
 
 from gdwlib.models import MODELS, WeightNet
-from gdwlib.runs.config import COMPUTED, RunConfig
+from gdwlib.runs.config import HOW_FIELDS, RunConfig
 from gdwlib.runs.folders import Folders
 
-ELSEWHERE = "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
+WRITE_ADVICE = "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
 
 
 class RecordError(RuntimeError):
     """A run's files cannot be written, or another process is writing them; the message says what to do."""
 
 
-class RunTaken(RecordError):
+class RunLocked(RecordError):
     """Another process is training this very run."""
 
 
@@ -61,7 +61,7 @@ class RunRecord:
         return self.result["final_accuracy"]
 
     @property
-    def told(self) -> str:
+    def accuracy_text(self) -> str:
         """The final accuracy as text."""
         return "no test set" if self.final_accuracy is None else f"{self.final_accuracy:.2f}%"
 
@@ -113,12 +113,12 @@ class RunFolder:
         """Be the only process that trains this run. The operating system frees a dead owner's lock.
 
         Args:
-            wait: where another process has it, wait until that one ends, and say so by this. None: raise RunTaken.
+            wait: where another process has it, wait until that one ends, and say so by this. None: raise RunLocked.
         """
         owner = self.path / "owner.json"
         lock = filelock.FileLock(self.path / "lock")
         patience = 0
-        with _writing(self.path, ELSEWHERE):
+        with _writing(self.path, WRITE_ADVICE):
             while not lock.is_locked:
                 try:
                     self.path.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ class RunFolder:
                     by = _read_json(owner) or {"pid": "?", "host": "?"}
                     who = f"process {by['pid']} on {by['host']} is training this run"
                     if wait is None:
-                        raise RunTaken(f"{self.path}: {who}; wait for it or stop it") from None
+                        raise RunLocked(f"{self.path}: {who}; wait for it or stop it") from None
                     wait(f"{who}; waiting for it")
                     patience = -1
         try:
@@ -159,7 +159,7 @@ class RunFolder:
                     return None, f"{file}: altered or half-written"
             written = json.loads((self.path / "config.json").read_text())
             metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
-            computed = {name: getattr(self.config, name) for name in COMPUTED}
+            computed = {name: getattr(self.config, name) for name in HOW_FIELDS}
             if RunConfig.of_record(written["config"] | computed) != self.config:
                 return None, f"{self.path}: the record of another configuration"
             if len(metrics) != self.config.total_epochs or result | summary(metrics, self.config.epochs) != result:
@@ -170,7 +170,7 @@ class RunFolder:
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
-        with _writing(self.path, ELSEWHERE):
+        with _writing(self.path, WRITE_ADVICE):
             for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt"):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -223,7 +223,7 @@ class RunFolder:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
 
     def write(self, name: str, content: bytes) -> None:
-        write_file(self.path / name, content, ELSEWHERE)
+        write_file(self.path / name, content, WRITE_ADVICE)
 
 
 def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord:

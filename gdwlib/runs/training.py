@@ -13,13 +13,13 @@ from gdwlib.data.own.spelling import as_csv
 from gdwlib.data.randomness import torch_seed
 from gdwlib.engines.capture import Captured, CudaGraph, set_capturable
 from gdwlib.engines.devices import place
-from gdwlib.learner import HERE, Engine
+from gdwlib.learner import LOCAL_ENGINE, Engine
 from gdwlib.methods import METHODS, Method
 from gdwlib.models import MODELS
 from gdwlib.runs.config import PRECISIONS, RunConfig
 from gdwlib.runs.diagnostics import WeightStatistics
 from gdwlib.runs.folders import Folders
-from gdwlib.runs.loading import Resident, load
+from gdwlib.runs.loading import DeviceLoader, make_loader
 from gdwlib.runs.machine import environment, ieee_float32, keep_freed_memory
 from gdwlib.runs.pretrained import imagenet_weights
 from gdwlib.runs.progress import Progress
@@ -39,7 +39,7 @@ def run(
     until: float | None = None,
     wait: bool = False,
     runs_per_gpu: int | None = None,
-    engine: Engine = HERE,
+    engine: Engine = LOCAL_ENGINE,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
 
@@ -66,28 +66,28 @@ def run(
     if record is not None:
         folder.tidy()
         return record
-    shown = Progress(config, progress, leads)
-    with folder.locked(shown.say if wait else None):
+    progress_log = Progress(config, progress, leads)
+    with folder.locked(progress_log.say if wait else None):
         record, wrong = _finished(folder, engine)  # another process may have finished it meanwhile
         if record is not None:
             return record
         if wrong:
-            shown.say(f"{wrong}; computing it again", always=True)
+            progress_log.say(f"{wrong}; computing it again", always=True)
             folder.discard()
         split = load_split(config, folders.data) if leads else None
-        engine.agreed(0)  # one process downloads
+        engine.broadcast(0)  # one process downloads
         split = split or load_split(config, folders.data)
         for remark in split.remarks:
-            shown.say(remark)
+            progress_log.say(remark)
         kind = config.torch_device().type
         if kind == "cpu":
             keep_freed_memory()
-        shared = place(runs_per_gpu, shown.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
+        shared = place(runs_per_gpu, progress_log.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
         with shared, ieee_float32(), torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
             about = environment(
-                config.torch_device(), engine.together, engine.processes, runs_per_gpu if kind == "cuda" else None
+                config.torch_device(), engine.num_replicas, engine.world_size, runs_per_gpu if kind == "cuda" else None
             )
-            _train(config, split, folder, shown, until, engine, about)
+            _train(config, split, folder, progress_log, until, engine, about)
     record, wrong = _finished(folder, engine)
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")
@@ -97,7 +97,7 @@ def run(
 def _finished(folder: RunFolder, engine: Engine) -> tuple[RunRecord | None, str | None]:
     """`folder.load()`, of which rank 0 decides whether there is a record."""
     record, wrong = folder.load()
-    if not engine.agreed(record is not None):
+    if not engine.broadcast(record is not None):
         return None, wrong
     return (record, wrong) if record is not None else folder.load()
 
@@ -123,7 +123,7 @@ def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
     )
 
 
-def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Module, Method]:
+def build_method(config: RunConfig, split: Split, loader: DeviceLoader) -> tuple[nn.Module, Method]:
     """A freshly initialised network and the method that trains it."""
     torch.manual_seed(torch_seed(config.seed, "initial weights"))
     num_classes = len(split.classes)
@@ -133,7 +133,7 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         model = MODELS[config.model](num_classes, len(split.mean))
         if pretrained is not None:
             model.load_state_dict(pretrained, strict=False)  # all but the last layer
-        model.to(resident.mean.device, PRECISIONS[config.precision])
+        model.to(loader.mean.device, PRECISIONS[config.precision])
         return model.to(memory_format=torch.channels_last)
 
     model = new_network()
@@ -145,7 +145,7 @@ def prepare(config: RunConfig, split: Split, resident: Resident) -> tuple[nn.Mod
         nesterov=config.nesterov,
     )
     return model, METHODS[config.method](
-        model, optimizer, resident.task(config, new_network, num_classes), config.settings, config.learning_rates
+        model, optimizer, loader.context(config, new_network, num_classes), config.settings, config.learning_rates
     )
 
 
@@ -153,16 +153,16 @@ def _train(
     config: RunConfig,
     split: Split,
     folder: RunFolder,
-    shown: Progress,
+    progress_log: Progress,
     until: float | None,
     engine: Engine,
     about: dict,
 ) -> None:
     device = config.torch_device()
-    resident = load(config, split, device)
-    model, method = prepare(config, split, resident)
+    loader = make_loader(config, split, device)
+    model, method = build_method(config, split, loader)
     count = len(split.given)
-    target_weights = torch.full((count,), torch.nan, device=device, dtype=resident.mean.dtype)  # (N,) last ω_t
+    target_weights = torch.full((count,), torch.nan, device=device, dtype=loader.mean.dtype)  # (N,) last ω_t
     metrics: list[dict] = []
 
     checkpoint, wrong = folder.load_checkpoint(device)
@@ -170,13 +170,13 @@ def _train(
         try:
             method.load_state_dict(checkpoint["method"])
             metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
-            shown.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
+            progress_log.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
         except (KeyError, RuntimeError, ValueError, TypeError) as error:  # as after an edit of the method
             wrong = f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
-            model, method = prepare(config, split, resident)
+            model, method = build_method(config, split, loader)
     if wrong:
-        shown.say(f"{wrong}; starting again from the first epoch", always=True)
-    if engine.agreed(len(metrics)) != len(metrics):
+        progress_log.say(f"{wrong}; starting again from the first epoch", always=True)
+    if engine.broadcast(len(metrics)) != len(metrics):
         raise RecordError(f"{folder.path}: differs between the processes of the run; put outputs on a shared disk")
     for optimizer in method.optimizers():
         set_capturable(optimizer, config.capture)
@@ -189,20 +189,20 @@ def _train(
         folder.write("trusted.csv", as_csv(("id", "label"), trusted))
 
     statistics = WeightStatistics(config, split, device)
-    with shown.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
+    with progress_log.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
         for epoch in range(len(metrics), config.total_epochs):
             start = time.perf_counter()
             if until is not None and metrics and time.time() + metrics[-1]["seconds"] > until:
                 raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
             train_loss, meta_loss = _epoch(
-                config, epoch, method, resident, target_weights, statistics, bar, until, record, engine.rank
+                config, epoch, method, loader, target_weights, statistics, bar, until, record, engine.rank
             )
             engine.check_alike(method.networks())
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
-            accuracy = resident.test_accuracy(model, engine)
+            accuracy = loader.test_accuracy(model, engine)
             metrics.append(
                 {
                     "epoch": epoch + 1,
@@ -211,7 +211,7 @@ def _train(
                     "train_loss": train_loss,
                     "meta_loss": meta_loss,
                     "test_accuracy": accuracy,
-                    **statistics.read(target_weights),
+                    **statistics.compute(target_weights),
                     "train_seconds": trained - start,
                     "seconds": time.perf_counter() - start,
                     "images_per_second": len(split.given) / (trained - start),
@@ -229,10 +229,10 @@ def _train(
         "true_labels": split.train.labels,
         "target_weights": target_weights.float().cpu().numpy(),
     }
-    folder.complete(metrics, examples, method.networks(), described(config, split))
+    folder.complete(metrics, examples, method.networks(), model_description(config, split))
 
 
-def described(config: RunConfig, split: Split) -> dict:
+def model_description(config: RunConfig, split: Split) -> dict:
     """What model.json says of a network: what it takes to rebuild it, and to prepare what it is to label."""
     shape = split.train.images.shape
     return {
@@ -252,7 +252,7 @@ def _epoch(
     config: RunConfig,
     epoch: int,
     method: Method,
-    resident: Resident,
+    loader: DeviceLoader,
     target_weights: torch.Tensor,
     statistics: WeightStatistics,
     bar: Progress,
@@ -267,9 +267,9 @@ def _epoch(
     torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)  # dropout, of each process's part
     train_losses, meta_losses = [], []
     step = Captured(method.step, record) if record is not None else method.step
-    steps, begun = -(-len(resident.train) // config.batch_size), time.time()
+    steps, begun = -(-len(loader.train) // config.batch_size), time.time()
     warm = min(10, steps // 4)  # the first steps tell little of the others: kernels are chosen, or recorded
-    for done, batch in enumerate(resident.batches(epoch)):
+    for done, batch in enumerate(loader.batches(epoch)):
         if until is not None:
             now = time.time()
             begun = now if done == warm else begun
@@ -283,8 +283,8 @@ def _epoch(
             meta_losses.append(outcome.meta_loss.detach().clone())  # a captured step writes the next one there
         if outcome.target_weights is not None:
             target_weights[index] = outcome.target_weights.detach()
-        statistics.see(outcome, index)
+        statistics.update(outcome, index)
         bar.step()
     method.check()
     meta_loss = float(torch.stack(meta_losses).mean()) if meta_losses else None
-    return float(torch.stack(train_losses).sum()) / len(resident.train), meta_loss
+    return float(torch.stack(train_losses).sum()) / len(loader.train), meta_loss

@@ -17,7 +17,7 @@ from gdwlib.runs.config import RunConfig
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.progress import duration
 from gdwlib.runs.records import RecordError, RunFolder, RunRecord, write_file
-from gdwlib.sweeps.campaigns import as_line
+from gdwlib.sweeps.campaigns import to_line
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
@@ -26,7 +26,7 @@ LOOK_EVERY, STATUS_EVERY = 1.0, 60.0  # seconds between two looks at the records
 
 def write_list(runs: Sequence[RunConfig], name: str, outputs: Path) -> Path:
     """outputs/sweeps/NAME-….jsonl, a run a line; the same runs have the same file. → its path."""
-    text = "".join(as_line(config) + "\n" for config in runs)
+    text = "".join(to_line(config) + "\n" for config in runs)
     name = re.sub(r"[^\w.-]", "_", name)
     path = outputs / "sweeps" / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.jsonl"
     if not path.exists():
@@ -78,7 +78,7 @@ class Sweep:
                     for record in self._newly_finished(left):
                         finished, said = finished + 1, time.time()
                         time_left = self._time_left(finished, start)
-                        self.say(f"[{finished}/{len(self.missing)}] {_told(record)}{time_left}")
+                        self.say(f"[{finished}/{len(self.missing)}] {_outcome(record)}{time_left}")
                     if time.time() - said > STATUS_EVERY:
                         said = time.time()
                         self.say(f"{self._status(finished, left)}{self._time_left(finished, start)}")
@@ -163,7 +163,9 @@ class Sweep:
         report = self.listed.with_suffix(".html")
         pages = [*self._settings(finished=1 if partly else ""), "--cores", "1"]
         written = [*pages, "--report", str(report.relative_to(self.folders.outputs))]
-        ok = self._snakemake(pages) and (self._snakemake(written) or (self._vouch() and self._snakemake(written)))
+        ok = self._snakemake(pages) and (
+            self._snakemake(written) or (self._accept_results() and self._snakemake(written))
+        )
         if ok:
             self.say(f"tables and figures: {report}")
         else:
@@ -174,7 +176,7 @@ class Sweep:
         with open(self.log, "a") as log:
             return not subprocess.run([*SNAKEMAKE, *arguments], stdout=log, stderr=subprocess.STDOUT).returncode
 
-    def _vouch(self) -> bool:
+    def _accept_results(self) -> bool:
         """For results whose Snakemake was killed before it saw them: they are whole, or they would not be there."""
         _, told, listed = self.log.read_text(errors="replace").rpartition("Incomplete files:\n")
         if told:
@@ -192,8 +194,8 @@ class Sweep:
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def _told(record: RunRecord) -> str:
-    return f"{record.path.name}: {record.told} ({record.result['seconds']:.0f} s)"
+def _outcome(record: RunRecord) -> str:
+    return f"{record.path.name}: {record.accuracy_text} ({record.result['seconds']:.0f} s)"
 
 
 def _last_words(log: Path, after: int = 0) -> str:

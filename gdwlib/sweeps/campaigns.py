@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from gdwlib.methods import METHODS, NAMES
-from gdwlib.runs.config import PLACES, RunConfig
+from gdwlib.runs.config import PATH_FIELDS, RunConfig
 from gdwlib.runs.presets import WITH_AUTHORS_RECIPE
 from gdwlib.runs.records import RunFolder
 
@@ -30,13 +30,13 @@ NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
 IMBALANCE_ONLY = ("focal", "class_balanced")
 
 
-def in_column(column: dict) -> list[str]:
+def methods_in_column(column: dict) -> list[str]:
     """The methods that the paper compares there."""
     left_out = NOISE_ONLY if "imbalance" in column else IMBALANCE_ONLY if "noise" in column else ()
     return [name for name in METHODS if name not in left_out]
 
 
-def of_tables(
+def table_runs(
     preset: str,
     datasets: Sequence[str],
     methods: Collection[str],
@@ -57,14 +57,14 @@ def of_tables(
             for seed in seeds:
                 common: Fields = {"dataset": dataset, "preset": preset, "seed": seed}
                 for column in columns:
-                    there = in_column(column)
+                    there = methods_in_column(column)
                     runs += [RunConfig(method=name, **common, **column) for name in group if name in there]
                 if "gdw" in group:
                     runs += [RunConfig(method="gdw", **common, **variant) for variant in variants]
     return runs
 
 
-def of_appendices(
+def appendix_runs(
     preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
 ) -> list[RunConfig]:
     """What the paper has beside its Tables 2 to 4, and what it takes to judge them: GDW, MWNet and Base under labels by
@@ -91,13 +91,13 @@ def of_appendices(
     ]
 
 
-def of_paper(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
+def paper_runs(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
     """Everything: the tables, then the appendices."""
     seeds = list(seeds)
-    return of_tables(preset, datasets, methods, seeds) + of_appendices(preset, datasets, methods, seeds)
+    return table_runs(preset, datasets, methods, seeds) + appendix_runs(preset, datasets, methods, seeds)
 
 
-def of_evidence(
+def evidence_runs(
     preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
 ) -> list[RunConfig]:
     """The runs behind the committed notebooks (there: `small`, three seeds), one seed after the other.
@@ -120,7 +120,7 @@ def of_evidence(
     ]
 
 
-def of_half(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
+def half_runs(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
     """What a CPU carries of the paper's CIFAR (the preset `half`), the most valuable first: GDW, MWNet and Base at 60%
     uniform and 40% flip noise, one seed after the other; these, the meta set alone and Balanced at μ = 0.01; then, of
     the first seed only, 40% uniform noise, there GDW without Eq. 4 too (B.2), and four baselines at 60%."""
@@ -140,7 +140,7 @@ def of_half(preset: str, datasets: Sequence[str], methods: Collection[str], seed
 def _fashion_evidence(preset: str, seed: int) -> Iterator[dict]:
     for column in COLUMNS:
         every = column in ({}, UNIFORM_60, FLIP_40, MU_001)
-        yield from ({"method": name, **column} for name in NAMES if every or name in in_column(column))
+        yield from ({"method": name, **column} for name in NAMES if every or name in methods_in_column(column))
         if "imbalance" in column:
             yield from ({"method": name, "recipe": "authors", **column} for name in WITH_AUTHORS_RECIPE)
     yield from ({"method": name, **MIXED} for name in (*FIRST, "meta_only"))
@@ -173,18 +173,18 @@ class Campaign(NamedTuple):
 
 BOTH = ("cifar10", "cifar100")
 CAMPAIGNS = {
-    "paper": Campaign(of_paper, BOTH, 5),
-    "tables": Campaign(of_tables, BOTH, 5),
-    "table2": Campaign(partial(of_tables, columns=(UNIFORM_40, UNIFORM_60, {}), variants=()), BOTH, 5),
-    "table3": Campaign(partial(of_tables, columns=(FLIP_40, FLIP_20, {}), variants=()), BOTH, 5),
-    "table4": Campaign(partial(of_tables, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5),
-    "appendices": Campaign(of_appendices, BOTH, 5),
-    "evidence": Campaign(of_evidence, ("fashion", "cifar10", "cifar10n"), 3),
-    "half": Campaign(of_half, ("cifar10",), 3, "half"),
+    "paper": Campaign(paper_runs, BOTH, 5),
+    "tables": Campaign(table_runs, BOTH, 5),
+    "table2": Campaign(partial(table_runs, columns=(UNIFORM_40, UNIFORM_60, {}), variants=()), BOTH, 5),
+    "table3": Campaign(partial(table_runs, columns=(FLIP_40, FLIP_20, {}), variants=()), BOTH, 5),
+    "table4": Campaign(partial(table_runs, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5),
+    "appendices": Campaign(appendix_runs, BOTH, 5),
+    "evidence": Campaign(evidence_runs, ("fashion", "cifar10", "cifar10n"), 3),
+    "half": Campaign(half_runs, ("cifar10",), 3, "half"),
 }
 
 
-def from_file(path: Path) -> list[RunConfig]:
+def read_runs(path: Path) -> list[RunConfig]:
     """The runs of a list: a JSON object of `RunConfig` fields a line. (Other keys: `run_id`, which is checked.)
 
     Raises:
@@ -209,10 +209,10 @@ def from_file(path: Path) -> list[RunConfig]:
     return list(dict.fromkeys(runs))
 
 
-def as_line(config: RunConfig) -> str:
-    """A run as a line of a list: its id and the fields that make it. The reverse of `from_file`."""
+def to_line(config: RunConfig) -> str:
+    """A run as a line of a list: its id and the fields that make it. The reverse of `read_runs`."""
     kind = {name: getattr(config, name) for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")}
-    kind |= {name: value for name in PLACES if (value := getattr(config, name)) is not None}
+    kind |= {name: value for name in PATH_FIELDS if (value := getattr(config, name)) is not None}
     usual = RunConfig(**kind)
     told = {"run_id": config.run_id, **kind}
     if config.recipe == "paper":

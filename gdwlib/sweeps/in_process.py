@@ -4,7 +4,7 @@
 
 trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command goes on from there.
 (A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) It needs nothing but
-PyTorch, and several may work on the same folder at once. For a whole machine or a cluster see workflow.py.
+PyTorch, and several may work on the same folder at once. For a whole machine or a cluster see by_snakemake.py.
 """
 
 import dataclasses
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from gdwlib.data import DataError
-from gdwlib.engines.replicas import train_together
+from gdwlib.engines.replicas import train_replicas
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import ieee_float32
-from gdwlib.runs.records import RecordError, RunFolder, RunRecord, RunTaken
+from gdwlib.runs.records import RecordError, RunFolder, RunLocked, RunRecord
 from gdwlib.runs.training import OutOfTime, run
 
 
@@ -49,14 +49,14 @@ def run_replicas(
         Exception: what `run` raises, for the first run that failed, when the others are done.
     """
     records = []
-    for end in attempt_together(configs, Folders.named(outputs, data), **how):
+    for end in attempt_replicas(configs, Folders.named(outputs, data), **how):
         if isinstance(end, BaseException):
             raise end
         records.append(end)
     return records
 
 
-def attempt_together(
+def attempt_replicas(
     configs: Sequence[RunConfig], folders: Folders, *, progress: bool = True, **how: Any
 ) -> list[RunRecord | BaseException]:
     """`run_replicas`, but what a run raises is returned in its record's place."""
@@ -73,7 +73,7 @@ def attempt_together(
     errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
         with ieee_float32():  # of the process, so not in each thread
-            errors = dict(zip(missing, train_together([job(config) for config in missing]), strict=True))
+            errors = dict(zip(missing, train_replicas([job(config) for config in missing]), strict=True))
     ends: list[RunRecord | BaseException] = []
     for config in configs:
         try:
@@ -113,7 +113,7 @@ def sweep(
         runs_per_gpu: as of `run`, counting those of other processes on this machine.
     """
     over = False
-    for group in grouped(runs, replicas):
+    for group in group_seeds(runs, replicas):
         if over:
             attempts = [Attempt(config, "not begun") for config in group]
         else:
@@ -122,7 +122,7 @@ def sweep(
         yield from attempts
 
 
-def grouped(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
+def group_seeds(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
     """Runs that differ only in their seed together, at most so many, each group where its first run stood."""
     groups: dict[RunConfig, list[list[RunConfig]]] = {}
     ordered = []
@@ -139,25 +139,25 @@ def _attempt(configs: list[RunConfig], until: float | None, folders: Folders, **
     start = time.time()
     if until is not None and start > until:
         return [Attempt(config, "not begun") for config in configs]
-    ends = attempt_together(configs, folders, until=until, **how)
+    ends = attempt_replicas(configs, folders, until=until, **how)
     seconds = time.time() - start
-    return [Attempt(config, *_told(end), seconds) for config, end in zip(configs, ends, strict=True)]
+    return [Attempt(config, *_outcome(end), seconds) for config, end in zip(configs, ends, strict=True)]
 
 
-def _told(end: RunRecord | BaseException) -> tuple[str, str]:
+def _outcome(end: RunRecord | BaseException) -> tuple[str, str]:
     """State and text of a run that ended so."""
     if isinstance(end, RunRecord):
-        return "finished", end.told
+        return "finished", end.accuracy_text
     text = " ".join(str(end).split())
     if isinstance(end, OutOfTime):
         return "interrupted", text
-    if isinstance(end, RunTaken):
+    if isinstance(end, RunLocked):
         return "being trained elsewhere", text
     known = isinstance(end, DataError | RecordError | ValueError | FloatingPointError)
     return "failed", text if known else f"{type(end).__name__}: {text}"
 
 
-def report(attempts: Iterator[Attempt], total: int, say: Callable[[str], None]) -> dict[str, int]:
+def report_attempts(attempts: Iterator[Attempt], total: int, say: Callable[[str], None]) -> dict[str, int]:
     """Tell of each attempt as it ends; → how many runs became what."""
     counts = dict.fromkeys(STATES, 0)
     for attempt in attempts:

@@ -60,8 +60,8 @@ def test_the_command_measures_and_keeps(tmp_path, capsys):
     assert main(["bench", "steps", "loop", "--steps", "base", "gdw", *small]) == 0
     out = capsys.readouterr().out
     assert "plain SGD" in out and "gdw" in out and "the step is" in out
-    picture, path = sorted((tmp_path / "bench").iterdir(), reverse=True)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    image, path = sorted((tmp_path / "bench").iterdir(), reverse=True)
+    assert image.read_bytes().startswith(b"\x89PNG")
     assert path.name.startswith(f"torch{torch.__version__.split('+')[0]}-") and path.name.endswith("-float32.json")
     content = json.loads(path.read_text())
     assert [row["step"] for row in content["steps"]["rows"]] == ["plain SGD", "base", "gdw"]

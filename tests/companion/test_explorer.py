@@ -13,14 +13,14 @@ CLASSES = gdwlib.DATASETS["cifar10"].classes
 
 @pytest.fixture(scope="module")
 def case():
-    return gdwlib.anatomy(CONFIG, "cat", "dog")  # committed
+    return gdwlib.single_image_step(CONFIG, "cat", "dog")  # committed
 
 
 @pytest.mark.parametrize("changes", [None, {"clip": 0.05}, {"zero_mean": False}, {"class_lr": 5.0}])
 def test_untouched_it_is_the_real_step(case, changes, tmp_path):
     if changes is not None:
         config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", **changes)
-        case = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
+        case = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
     for row in range(len(case["given"])):
         found = explorer.weights(case, row)
         assert np.allclose(found.second, case["class_weights"][row], atol=1e-6)

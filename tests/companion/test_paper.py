@@ -15,7 +15,7 @@ from scipy import stats
 
 import gdwlib
 from gdwlib.cli.main import main
-from gdwlib.companion import contents, pages, paper, plots, tables
+from gdwlib.companion import pages, paper, paper_index, plots, tables
 from gdwlib.companion.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
 from gdwlib.companion.verdicts import (
     CONTRADICTED,
@@ -237,12 +237,12 @@ def test_both_percentages_of_the_papers_lead_follow_from_its_table():
     """2.56 are points, "more than 3%" and "6%" are relative."""
     for dataset, least, relative in (("CIFAR-10", "more than 3%", 3.139), ("CIFAR-100", "6%", 6.214)):
         (claim,) = (c for c in paper.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split())
-        result, (finding,) = claim.here(Invented([]), "fashion", "small")
+        result, (finding,) = claim.verdict_on(Invented([]), "fashion", "small")
         assert result == REPRODUCED and finding.found.mean == pytest.approx(relative, abs=1e-3)
 
 
 def several(findings, **fields):
-    return Claim("…", "nowhere", lambda scope: findings, **fields).here(Invented([]), "fashion", "small")[0]
+    return Claim("…", "nowhere", lambda scope: findings, **fields).verdict_on(Invented([]), "fashion", "small")[0]
 
 
 def test_a_claim_of_several_findings():
@@ -339,7 +339,7 @@ def test_a_data_set_without_drawn_noise_has_no_table(capsys):
 def test_a_figure_is_saved_in_any_format(tmp_path, kind):
     import matplotlib.pyplot as plt
 
-    figure = plots.drawn_from(plt.figure(), ["some-run"])
+    figure = plots.set_provenance(plt.figure(), ["some-run"])
     figure.savefig(tmp_path / f"f.{kind}", metadata={"Title": "t"} if kind != "jpg" else None)
     plt.close(figure)
     assert (b"some-run" in (tmp_path / f"f.{kind}").read_bytes()) == (kind != "jpg")
@@ -371,7 +371,7 @@ def test_gains_agree_in_sign_or_not_or_nobody_knows():
 
 
 def test_contents_name_every_table_and_figure_and_every_claim_that_does():
-    card = contents.contents(Invented([]))
+    card = paper_index.paper_index(Invented([]))
     assert {f"Table {n}" for n in range(1, 6)} | {f"Figure {n}" for n in range(1, 7)} <= set(card.index)
     notebooks = {path.name[:2] for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb")}
     named = {number for text in card["notebook"] for number in re.findall(r"\b\d\d\b", text)}
@@ -381,19 +381,19 @@ def test_contents_name_every_table_and_figure_and_every_claim_that_does():
     yes, open_ = of_table_2.count(True), of_table_2.count(False)
     assert card.loc["Table 2", "claims"] == f"{yes} {REPRODUCED}, {open_} {UNDECIDED}" and yes == 2
     records = [*leads(8, rivals=("base",), **NOISES[1])]
-    assert contents.contents(Invented(records)).loc["Table 2", "sign of gain"] == f"1 {tables.SAME}"
+    assert paper_index.paper_index(Invented(records)).loc["Table 2", "sign of gain"] == f"1 {tables.SAME}"
 
 
 def test_shortfalls_are_gains_below_the_printed_ones():
     """The paper has GDW 6.19 ± 0.3 above Base at 60% uniform noise."""
-    found = contents.shortfalls(Invented([*leads(2, rivals=("base",), **NOISES[1])]))
+    found = paper_index.shortfalls(Invented([*leads(2, rivals=("base",), **NOISES[1])]))
     (row,) = found.reset_index().to_dict("records")
     assert row["where"] == "Table 2, 60%" and row["method"] == "GDW" and row["by more than chance"] == "yes"
     assert row["the paper's gain over Base"] == "+6.19" and row["ours"].startswith("+2.10")
-    (row,) = contents.shortfalls(Invented([*leads(2, spread=3, rivals=("base",), **NOISES[1])])).to_dict("records")
+    (row,) = paper_index.shortfalls(Invented([*leads(2, spread=3, rivals=("base",), **NOISES[1])])).to_dict("records")
     assert row["by more than chance"] == "no"
-    assert contents.shortfalls(Invented([*leads(7, rivals=("base",), **NOISES[1])])).empty
-    clean = contents.shortfalls(Invented([*leads(-3, rivals=("base",))]))
+    assert paper_index.shortfalls(Invented([*leads(7, rivals=("base",), **NOISES[1])])).empty
+    clean = paper_index.shortfalls(Invented([*leads(-3, rivals=("base",))]))
     assert clean.index.tolist() == ["Tables 2 to 4, clean"]
 
 

@@ -11,7 +11,7 @@ from gdwlib.data import DataError
 from gdwlib.data.clothing1m import CLASSES, clothing1m
 from gdwlib.data.randomness import rng
 from gdwlib.data.streamed import Files, batches
-from gdwlib.runs.loading import Streamed, load
+from gdwlib.runs.loading import StreamingLoader, load
 
 KINDS = ("noisy_train", "clean_val", "clean_test")
 
@@ -74,7 +74,7 @@ def test_missing_truncated_and_unlabelled_images_are_named_and_counted(whole, tm
     with pytest.raises(DataError) as error:
         clothing1m(root.parent, "noisy_train")
     text = str(error.value)
-    assert "noisy_train_key_list.txt: 4 of 168 pictures cannot be used" in text and "--skip-bad" in text
+    assert "noisy_train_key_list.txt: 4 of 168 images cannot be used" in text and "--skip-bad" in text
     for key, why in zip(lines, ("missing", "truncated", "empty file", "no label"), strict=False):
         assert f"{key}: {why}" in text
     train = clothing1m(root.parent, "noisy_train", skip_bad=True)
@@ -88,7 +88,7 @@ def test_a_broken_layout_is_one_line(whole, tmp_path):
         clothing1m(tmp_path / "nothing", "noisy_train")
     root = damaged_copy(whole, tmp_path)
     (root / "noisy_label_kv.txt").write_text("images/0/00/a.jpg 14\n")
-    with pytest.raises(DataError, match=r"noisy_label_kv.txt, line 1: must be a picture and a label in 0..13"):
+    with pytest.raises(DataError, match=r"noisy_label_kv.txt, line 1: must be an image and a label in 0..13"):
         clothing1m(root.parent, "noisy_train")
 
 
@@ -103,10 +103,10 @@ def test_annotations_may_lie_in_their_own_folder(whole, tmp_path):
 def test_cropping_is_that_of_a_resized_image(tmp_path):
     """The middle crop at scale 8/7, beside resizing as a whole and cropping afterwards; augmented crops lie inside."""
     draw = np.random.default_rng(1)
-    picture = Image.fromarray(draw.integers(0, 256, (12, 17, 3), np.uint8)).resize((165, 120), Image.BICUBIC)
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(draw.integers(0, 256, (12, 17, 3), np.uint8)).resize((165, 120), Image.BICUBIC)
+    image.save(tmp_path / "a.png")
     files = Files(np.array([str(tmp_path / "a.png")]), 56)
-    whole = np.asarray(picture.resize((88, 64), Image.BILINEAR)).astype(int)
+    whole = np.asarray(image.resize((88, 64), Image.BILINEAR)).astype(int)
     top, left = 4, (whole.shape[1] - 56) // 2
     middle = files.decoded(0, None)
     assert middle.shape == (3, 56, 56) and middle.dtype == np.uint8
@@ -130,8 +130,8 @@ def test_a_file_that_goes_bad_later_is_named_in_one_line(whole, tmp_path):
     root = damaged_copy(whole, tmp_path)
     files = clothing1m(root.parent, "clean_test", size=32).images
     bad = root / "images/3/03/clean_test3,997.jpg"
-    bad.write_bytes(b"not a picture")
-    with pytest.raises(DataError, match=r"clean_test3,997.jpg: truncated or no picture") as error:
+    bad.write_bytes(b"not an image")
+    with pytest.raises(DataError, match=r"clean_test3,997.jpg: truncated or no image") as error:
         list(batches([(files, [np.arange(8)])], 1))
     assert "\n" not in str(error.value)
 
@@ -141,7 +141,7 @@ def test_a_run_streams_its_images(whole, tmp_path, method):
     flags = {"forget_rate": 0.3} if method == "coteaching" else {}
     config = gdwlib.RunConfig(dataset="clothing1m", method=method, preset="smoke", workers=1, **flags)
     split = gdwlib.load_split(config, whole)
-    assert isinstance(load(config, split, torch.device("cpu")), Streamed)
+    assert isinstance(load(config, split, torch.device("cpu")), StreamingLoader)
     assert len(split.given) == 140 and len(split.meta.labels) == 28 and split.test.images.shape == (42, 3, 32, 32)
     record = gdwlib.run(config, outputs=tmp_path, data=whole, progress=False)
     assert 0 <= record.final_accuracy <= 100 and np.isfinite(record.metrics[-1]["train_loss"])
@@ -186,10 +186,10 @@ def test_the_paper_setting_and_its_weights(tmp_path, monkeypatch, whole, capsys)
 
 
 def test_co_teaching_must_be_told_an_unknown_rate():
-    from gdwlib.methods import METHODS, Task
+    from gdwlib.methods import METHODS, MethodContext
 
     model = torch.nn.Linear(4, 3)
-    task = Task(3, torch.zeros(9, dtype=torch.int64), torch.zeros(3, 4), torch.arange(3), None, lambda: model)
+    task = MethodContext(3, torch.zeros(9, dtype=torch.int64), torch.zeros(3, 4), torch.arange(3), None, lambda: model)
     with pytest.raises(ValueError, match="forget_rate: must be given"):
         config = gdwlib.RunConfig(method="coteaching")
         optimizer = torch.optim.SGD(model.parameters(), 0.1)

@@ -14,8 +14,8 @@ from torch import nn
 
 import gdwlib
 from gdwlib.engines.collective import ProcessLost
-from gdwlib.engines.processes import Team
-from gdwlib.methods import METHODS, Batch, Task
+from gdwlib.engines.processes import DataParallelEngine
+from gdwlib.methods import METHODS, Batch, MethodContext
 from gdwlib.runs.records import RunFolder
 
 N, M, C = 11, 7, 4  # batches that two processes cannot share evenly
@@ -42,10 +42,10 @@ def steps(method: str, norm: str, engine=None, count: int = 3, last: int | None 
     y, y_meta = (torch.randint(C, (count, size), generator=draw) for size in (N, M))
     model = network(norm)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    task = Task(C, y.flatten(), x_meta[0], y_meta[0], 0.4, lambda: network(norm))
+    context = MethodContext(C, y.flatten(), x_meta[0], y_meta[0], 0.4, lambda: network(norm))
     own = {"gen_label_warm_up": 0.0, "gen_label_lr": 10.0} if method == "gen_label" else {}
     config = gdwlib.RunConfig(method=method, preset="smoke", epochs=1, **own)
-    learnt = METHODS[method](model, optimizer, task, config.settings, config.learning_rates)
+    learnt = METHODS[method](model, optimizer, context, config.settings, config.learning_rates)
     learnt.start_epoch(0)
     if method == "glc":
         learnt.start_epoch(1)
@@ -72,7 +72,7 @@ CASES = [
 def take_part(rank: int, port: int, results) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    team = Team()
+    team = DataParallelEngine()
     found = [steps(method, norm, team, last=last) for method, norm, last in CASES]
     if rank == 1:  # the process that records nothing has the same numbers
         torch.save(found, results)
@@ -180,10 +180,10 @@ def test_a_run_that_another_has_is_refused_once(tmp_path):
 
 def test_networks_that_drift_apart_end_the_run(monkeypatch):
     """As on machines of different kinds, whose sums differ in the last bits."""
-    team = object.__new__(Team)
-    monkeypatch.setattr(Team, "agreed", lambda self, value: value + 1)
-    monkeypatch.setattr(Team, "total", lambda self, value: value)
+    team = object.__new__(DataParallelEngine)
+    monkeypatch.setattr(DataParallelEngine, "agreed", lambda self, value: value + 1)
+    monkeypatch.setattr(DataParallelEngine, "total", lambda self, value: value)
     with pytest.raises(ProcessLost, match="drifted apart"):
         team.check_alike({"model": network("group")})
-    monkeypatch.setattr(Team, "agreed", lambda self, value: value)
+    monkeypatch.setattr(DataParallelEngine, "agreed", lambda self, value: value)
     team.check_alike({"model": network("group")})

@@ -10,8 +10,8 @@ from torch import nn
 
 import gdwlib
 from gdwlib import bilevel
-from gdwlib.engines.replicas import join, train_together, widened
-from gdwlib.methods import METHODS, Batch, Task
+from gdwlib.engines.replicas import join, train_replicas, widened
+from gdwlib.methods import METHODS, Batch, MethodContext
 from gdwlib.models import CifarResNet
 
 C, N = 5, 8
@@ -38,8 +38,10 @@ def make(name, seed, lr=0.1, device="cpu"):
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=5e-4)
     config = gdwlib.RunConfig(method=name, preset="smoke", noise="uniform", noise_ratio=0.4, seed=seed)
     some = moved(batch(100 + seed), device)
-    task = Task(C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50).to(device))
-    method = METHODS[name](model, optimizer, task, config.settings, config.learning_rates)
+    context = MethodContext(
+        C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50).to(device)
+    )
+    method = METHODS[name](model, optimizer, context, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):  # to the last phase
         method.start_epoch(epoch)
     method.set_learning_rate(lr)
@@ -67,7 +69,7 @@ def test_every_method_trains_together_as_alone(float64, name):
     for seed, method in enumerate(alone):
         train(method, seed)
     jobs = [lambda engine, k=k: train(together[k], k, engine) for k in range(3)]
-    assert train_together(jobs) == [None] * 3
+    assert train_replicas(jobs) == [None] * 3
     for ours, theirs in zip(together, alone, strict=True):
         assert_same(ours, theirs)
 
@@ -78,7 +80,7 @@ def test_replicas_of_different_rates_and_lengths(float64):
     for seed, method in enumerate(alone):
         train(method, seed, steps=seed + 1)
     jobs = [lambda engine, k=k: train(together[k], k, engine, steps=k + 1) for k in range(3)]
-    assert train_together(jobs) == [None] * 3
+    assert train_replicas(jobs) == [None] * 3
     for ours, theirs in zip(together, alone, strict=True):
         assert_same(ours, theirs)
 
@@ -91,7 +93,7 @@ def test_replicas_in_different_phases(float64):
     for seed, method in enumerate(alone):
         train(method, seed)
     jobs = [lambda engine, k=k: train(together[k], k, engine) for k in range(2)]
-    assert train_together(jobs) == [None] * 2
+    assert train_replicas(jobs) == [None] * 2
     for ours, theirs in zip(together, alone, strict=True):
         assert_same(ours, theirs)
 
@@ -110,7 +112,7 @@ def test_one_that_fails_leaves_and_the_others_go_on(float64, bad):
 
         return work
 
-    errors = train_together([job(k) for k in range(3)])
+    errors = train_replicas([job(k) for k in range(3)])
     for k, error in enumerate(errors):
         if k == bad:
             assert isinstance(error, FloatingPointError)
@@ -134,7 +136,7 @@ def test_random_numbers_are_each_replicas_own():
     params = {name: p.detach() for name, p in model.named_parameters()}
     before = torch.get_rng_state()
     drawn = [[], []]
-    assert train_together([draw(seed, drawn[seed]) for seed in range(2)]) == [None, None]
+    assert train_replicas([draw(seed, drawn[seed]) for seed in range(2)]) == [None, None]
     assert torch.equal(torch.get_rng_state(), before)
     for seed, values in enumerate(drawn):
         generator = torch.Generator().manual_seed(seed)
@@ -159,7 +161,7 @@ class ChannelSoftmax(nn.Module):
 )
 def test_a_network_that_cannot_be_widened_is_refused(model, reason):
     params = {name: p.detach() for name, p in model.named_parameters()}
-    errors = train_together([lambda engine: engine.forward(model.train(), params, {}, batch(0).x)] * 2)
+    errors = train_replicas([lambda engine: engine.forward(model.train(), params, {}, batch(0).x)] * 2)
     assert all(isinstance(error, ValueError) and reason in str(error) for error in errors)
 
 
@@ -192,7 +194,7 @@ def test_an_interruption_ends_every_thread():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bilevel, "Forward", Impatient)
         with pytest.raises(KeyboardInterrupt):
-            train_together(jobs)
+            train_replicas(jobs)
     assert threading.active_count() == before
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 import gdwlib
 from gdwlib import METHODS
-from gdwlib.methods import NAMES, Batch, Task
+from gdwlib.methods import NAMES, Batch, MethodContext
 from gdwlib.methods.class_balanced import effective_number_weights
 from gdwlib.methods.finetune import EPOCHS
 from gdwlib.runs.presets import SCHEDULES
@@ -42,11 +42,11 @@ def build(name, dtype=torch.float64, epoch=None, **fields):
     model = new_network()
     labels = torch.randint(0, C, (N,))
     x_meta = torch.randn(3 * C, 2, 6, 6, dtype=dtype)
-    task = Task(C, labels, x_meta, torch.arange(3 * C) % C, 0.3, new_network)
+    context = MethodContext(C, labels, x_meta, torch.arange(3 * C) % C, 0.3, new_network)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
-    method = METHODS[name](model, optimizer, task, config.settings, config.learning_rates)
+    method = METHODS[name](model, optimizer, context, config.settings, config.learning_rates)
     index = torch.randperm(N)[:n]
-    batch = Batch(torch.randn(n, 2, 6, 6, dtype=dtype), labels[index], x_meta[:m], task.y_meta[:m], index)
+    batch = Batch(torch.randn(n, 2, 6, 6, dtype=dtype), labels[index], x_meta[:m], context.y_meta[:m], index)
     last = config.total_epochs - 1
     for start in range(last + 1) if epoch is None else [epoch]:  # glc's second phase begins in the middle
         method.start_epoch(start)
@@ -377,7 +377,7 @@ def test_class_balanced_weights(largest, mu, classes, low, high):
 
 def test_class_balanced_divides_by_the_batch_not_by_the_weights():
     method, batch = build("class_balanced", cb_beta=0.9)
-    w = effective_number_weights(torch.bincount(method.task.labels, minlength=C), 0.9)
+    w = effective_number_weights(torch.bincount(method.context.labels, minlength=C), 0.9)
     logits = torch.randn(n, C, dtype=torch.float64, requires_grad=True)
     (expected,) = torch.autograd.grad(F.cross_entropy(logits, batch.y, w, reduction="sum") / n, logits)
     torch.testing.assert_close(method.logit_gradient(logits.detach(), batch) / n, expected)
@@ -402,8 +402,8 @@ def test_glc_loss_gradient_and_phases():
 def test_glc_estimates_by_class_in_eval_mode_and_survives_zeros():
     method, batch = build("glc", epoch=0)
     with torch.no_grad():
-        p = method.model.eval()(method.task.x_meta).softmax(1)
-    rows = torch.stack([p[method.task.y_meta == k].mean(0) for k in range(C)])
+        p = method.model.eval()(method.context.x_meta).softmax(1)
+    rows = torch.stack([p[method.context.y_meta == k].mean(0) for k in range(C)])
     torch.testing.assert_close(method.estimate(), rows)
     method.corruption = torch.eye(C, dtype=torch.float64)  # a label of probability zero under most classes
     for logits in (torch.zeros(n, C), -1e4 * F.one_hot(batch.y, C)):

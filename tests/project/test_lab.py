@@ -159,7 +159,7 @@ def test_a_reader_runs_it(path, lab, page):
 
 
 def the_explorer_is_live(page, cells: list[dict]) -> None:
-    """Its sliders and its choice of a picture draw the figure anew."""
+    """Its sliders and its choice of an image draw the figure anew."""
     (explorer,) = (cell for cell in cells if "explorer.show(" in cell["source"])
     assert "application/vnd.jupyter.widget-view+json" in explorer["outputs"][0]["kinds"]
     place = page.locator(".jupyter-widgets.widget-vbox")

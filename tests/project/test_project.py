@@ -81,7 +81,7 @@ def test_every_package_is_installed():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_committed_notebooks_were_executed_in_order_and_carry_pictures(path):
+def test_committed_notebooks_were_executed_in_order_and_carry_figures(path):
     notebook = json.loads(path.read_text())
     assert notebook["metadata"]["kernelspec"]["name"] == "python3"
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
@@ -197,8 +197,8 @@ DRAWN_FROM_CODE = {("00_quickstart", 0), ("02_zero_mean_constraint", 0)}  # the 
 def test_figures_name_their_runs(path):
     """What they are drawn from, runs or measurements; and these are there, but for the runs of notebook 10's folder."""
     outputs = [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
-    pictures = [base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
-    named = [Image.open(io.BytesIO(picture)).info.get("Keywords", "").split() for picture in pictures]
+    images = [base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+    named = [Image.open(io.BytesIO(image)).info.get("Keywords", "").split() for image in images]
     assert {(path.stem, k) for k, sources in enumerate(named) if not sources} == {
         (name, k) for name, k in DRAWN_FROM_CODE if name == path.stem
     }

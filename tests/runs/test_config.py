@@ -190,7 +190,7 @@ def test_the_core_needs_no_plotting_or_notebook_package():
 
 def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
     from gdwlib.companion import plots
-    from gdwlib.methods import Base, Outcome
+    from gdwlib.methods import Base, StepResult
 
     class Mine(Base):
         def step(self, batch):
@@ -200,7 +200,7 @@ def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
             self.optimizer.zero_grad()
             loss.mean().backward()
             self.optimizer.step()
-            return Outcome(loss.mean(), None, (-loss).exp())  # attached to the graph, as a user's may be
+            return StepResult(loss.mean(), None, (-loss).exp())  # attached to the graph, as a user's may be
 
     monkeypatch.setitem(gdwlib.METHODS, "mine", Mine)
     records = [

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import gdwlib
-from gdwlib.methods import Outcome
+from gdwlib.methods import StepResult
 from gdwlib.runs.diagnostics import BINS, WeightStatistics
 
 C = 4
@@ -46,11 +46,13 @@ def test_against_a_count_by_hand(noisy):
         weights = torch.full((len(true),), torch.nan)
         for index in torch.randperm(len(true)).split(9):
             before, after = torch.rand(2, len(index), C)
-            outcome = Outcome(torch.tensor(0.0), target_weights=after[:, 0], first_weights=before, class_weights=after)
-            statistics.see(outcome, index)
+            outcome = StepResult(
+                torch.tensor(0.0), target_weights=after[:, 0], first_weights=before, class_weights=after
+            )
+            statistics.update(outcome, index)
             weights[index] = 2 * outcome.target_weights
             seen.append((index.tolist(), before.numpy(), after.numpy()))
-        read = statistics.read(weights)
+        read = statistics.compute(weights)
         expected = counted(seen, given, true, 2, 3)
         assert read["increased_second_smallest"] == pytest.approx(expected.pop("tail"))
         for name, value in read["increased"].items():
@@ -70,8 +72,8 @@ def test_against_a_count_by_hand(noisy):
 def test_what_does_not_exist_is_null():
     labels = np.arange(C).repeat(3)
     statistics = WeightStatistics(gdwlib.RunConfig(), split_of(labels, labels), torch.device("cpu"))
-    statistics.see(Outcome(torch.tensor(0.0)), torch.arange(5))
-    read = statistics.read(torch.full((12,), torch.nan))
+    statistics.update(StepResult(torch.tensor(0.0)), torch.arange(5))
+    read = statistics.compute(torch.full((12,), torch.nan))
     assert set(read.values()) == {None}
 
 

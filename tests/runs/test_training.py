@@ -77,9 +77,9 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     wrong = record.examples["given_labels"] != record.examples["true_labels"]
     assert lines[-1]["mislabelled_weight"] == pytest.approx(record.examples["target_weights"][wrong].mean(), rel=1e-5)
     network = record.model(10, 1)
-    from gdwlib.runs.loading import Resident
+    from gdwlib.runs.loading import DeviceLoader
 
-    assert Resident(config, split, torch.device("cpu")).test_accuracy(network) == result["last_accuracy"]
+    assert DeviceLoader(config, split, torch.device("cpu")).test_accuracy(network) == result["last_accuracy"]
 
 
 def test_base_reports_no_weights_as_null(tmp_path):
@@ -212,9 +212,9 @@ def test_pooling_beyond_the_image_is_named(tmp_path):
         gdwlib.run(smoke(pool=29), outputs=tmp_path, progress=False)
 
 
-def test_anatomy_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
+def test_single_image_step_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
     config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", clip=0.05)
-    first = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
+    first = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
     assert first["class_weights"].shape == (100, 10) and first["true"][0] == 6 and first["given"][0] == 4
     moved = np.abs(first["class_weights"] - first["first_weights"])
     moved[np.arange(100), first["given"]] = 0  # Eq. 4 sets the target's
@@ -223,10 +223,10 @@ def test_anatomy_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
     kept.write_bytes(kept.read_bytes()[:100])
     for path in tmp_path.glob("runs/*/*.pt"):
         path.unlink()
-    again = gdwlib.anatomy(config, "shirt", "coat", outputs=tmp_path)
+    again = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
     assert all(np.array_equal(first[name], again[name]) for name in first)
     with pytest.raises(ValueError, match="no class 'shrit'; did you mean 'shirt'"):
-        gdwlib.anatomy(config, "shrit", "coat", outputs=tmp_path)
+        gdwlib.single_image_step(config, "shrit", "coat", outputs=tmp_path)
 
 
 class Executed:

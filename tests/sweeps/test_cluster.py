@@ -14,7 +14,7 @@ import pytest
 
 import gdwlib
 from gdwlib.runs.records import RunFolder
-from gdwlib.sweeps.campaigns import as_line, from_file
+from gdwlib.sweeps.campaigns import read_runs, to_line
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CONF = Path("/etc/slurm/slurm.conf")  # Snakemake's jobs look nowhere else
@@ -121,8 +121,8 @@ def test_a_node_is_lost_and_no_run_is(cluster, tmp_path):
     listed, outputs = tmp_path / "eight.jsonl", tmp_path / "outputs"
     common = {"preset": "smoke", "noise": "uniform", "noise_ratio": 0.6, "epochs": 12}
     configs = [gdwlib.RunConfig(method=m, seed=seed, **common) for m in ("base", "gdw") for seed in range(4)]
-    listed.write_text("".join(as_line(config) + "\n" for config in configs))
-    assert from_file(listed) == configs
+    listed.write_text("".join(to_line(config) + "\n" for config in configs))
+    assert read_runs(listed) == configs
     root = Path(gdwlib.__file__).parents[1]
     command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "sweep", str(listed), "--outputs", str(outputs)]
     command += ["--profile", str(root / "profiles" / "slurm"), "--", "--slurm-status-command", "squeue"]
@@ -167,6 +167,6 @@ def test_a_node_is_lost_and_no_run_is(cluster, tmp_path):
 
 
 def flags(config: gdwlib.RunConfig) -> list[str]:
-    fields = dataclasses.asdict(config) | json.loads(as_line(config))
+    fields = dataclasses.asdict(config) | json.loads(to_line(config))
     names = ("method", "preset", "seed", "noise", "noise_ratio", "epochs")
     return [word for name in names for word in (f"--{name.replace('_', '-')}", str(fields[name]))]

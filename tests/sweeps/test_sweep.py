@@ -15,7 +15,7 @@ import pytest
 
 import gdwlib
 from gdwlib.cli.main import main
-from gdwlib.companion.evidence import Again
+from gdwlib.companion.evidence import RepeatedRun
 from gdwlib.companion.tables import table_configs
 from gdwlib.methods import METHODS, NAMES
 from gdwlib.runs import training
@@ -27,7 +27,7 @@ from gdwlib.sweeps.campaigns import CAMPAIGNS
 
 
 def campaign(preset="smoke", datasets=("fashion",), methods=METHODS, seeds=range(5)):
-    return campaigns.of_tables(preset, datasets, methods, seeds)
+    return campaigns.table_runs(preset, datasets, methods, seeds)
 
 
 def test_the_paper_campaign_starts_with_what_decides_most():
@@ -68,9 +68,11 @@ def test_half_is_the_papers_setting_but_for_the_pixels(capsys, tmp_path):
     runs = CAMPAIGNS["half"].runs("half", ("cifar10",), METHODS, range(3))
     assert listed == [config.run_id for config in runs] and len(set(listed)) == 41
     for config in runs:
-        of_paper = gdwlib.RunConfig(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)
+        paper_runs = gdwlib.RunConfig(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)
                                        if f.name not in ("preset", "pool")}, preset="paper")  # fmt: skip
-        assert (config.pool, of_paper.pool) == (2, 1) and dataclasses.replace(of_paper, pool=2, preset="half") == config
+        assert (config.pool, paper_runs.pool) == (2, 1) and dataclasses.replace(
+            paper_runs, pool=2, preset="half"
+        ) == config
     first = [(c.seed, c.noise, c.method) for c in runs[:18]]
     methods = ("gdw", "mwnet", "base")
     assert first == [(seed, noise, name) for seed in range(3) for noise in ("uniform", "flip") for name in methods]
@@ -93,8 +95,8 @@ def test_the_paper_is_its_tables_and_its_appendices():
 def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
     campaign, file = CAMPAIGNS[name], tmp_path / "runs.jsonl"
     runs = campaign.runs("small", campaign.datasets, METHODS, range(2))
-    file.write_text("\n".join(map(campaigns.as_line, runs)))
-    assert campaigns.from_file(file) == runs
+    file.write_text("\n".join(map(campaigns.to_line, runs)))
+    assert campaigns.read_runs(file) == runs
     assert all(
         json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.read_text().splitlines()
     )
@@ -113,7 +115,7 @@ def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
 def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
     (tmp_path / "runs.jsonl").write_text(f'{{"preset": "smoke"}}\n{line}\n')
     with pytest.raises(ValueError) as error:
-        campaigns.from_file(tmp_path / "runs.jsonl")
+        campaigns.read_runs(tmp_path / "runs.jsonl")
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -124,8 +126,8 @@ def test_a_line_tells_what_differs_from_preset_and_recipe(tmp_path, fields):
     """Also where it is the default again, as the weight decay and γ, which this recipe has changed."""
     config = gdwlib.RunConfig(method="focal", recipe="authors", preset="paper", imbalance=0.1)
     config = dataclasses.replace(config, **fields)
-    (tmp_path / "runs.jsonl").write_text(campaigns.as_line(config))
-    assert campaigns.from_file(tmp_path / "runs.jsonl") == [config]
+    (tmp_path / "runs.jsonl").write_text(campaigns.to_line(config))
+    assert campaigns.read_runs(tmp_path / "runs.jsonl") == [config]
 
 
 def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):
@@ -166,7 +168,7 @@ def test_a_leased_machine_goes_on_where_the_last_one_stopped(tmp_path):
 def test_runs_trained_twice_are_compared(tmp_path, capsys):
     command = ["sweep", "evidence", "--preset", "smoke", "--datasets", "fashion", "--methods", "class_balanced"]
     once, again = str(tmp_path / "once"), str(tmp_path / "again")
-    runs = campaigns.of_evidence("smoke", ["fashion"], ["class_balanced"], range(1))
+    runs = campaigns.evidence_runs("smoke", ["fashion"], ["class_balanced"], range(1))
     assert len(runs) == 7  # clean, two kinds of noise, two μ by two recipes
     assert main([*command, "--seeds", "1", "--outputs", once]) == 0
     assert main(["compare", again, "--outputs", once]) == 1
@@ -188,7 +190,7 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
         metrics[-1]["test_accuracy"] += 2
         folder.complete(metrics, examples, {}, {})
     untested = dataclasses.replace(record, result=record.result | {"final_accuracy": None})
-    assert Again(runs[0].run_id, False, untested, untested).gap is None
+    assert RepeatedRun(runs[0].run_id, False, untested, untested).gap is None
     assert main(["compare", again, "--outputs", once]) == 0
     told = capsys.readouterr().out
     assert (
@@ -202,11 +204,11 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
 
 def test_groups_are_of_seeds_and_keep_the_order():
     runs = campaign(methods=["gdw", "base"], seeds=range(5))
-    groups = sweeps.grouped(runs, 2)
+    groups = sweeps.group_seeds(runs, 2)
     assert sorted(c.run_id for group in groups for c in group) == sorted(c.run_id for c in runs)
     assert [config.seed for config in groups[0]] == [0, 1] and groups[0][0] == runs[0]
     assert {len(group) for group in groups} == {1, 2}
-    assert sweeps.grouped(runs, 1) == [[config] for config in runs]
+    assert sweeps.group_seeds(runs, 1) == [[config] for config in runs]
 
 
 @pytest.mark.parametrize("text, seconds", [("90", 90), ("90s", 90), ("9m", 540), ("1.5h", 5400)])
@@ -270,7 +272,7 @@ def test_a_run_that_fails_or_is_taken_does_not_stop_the_others(tmp_path, capsys)
     taken = gdwlib.RunConfig(preset="smoke", method="base", seed=8)
     said = []
     with RunFolder(tmp_path, taken).locked():
-        counts = sweeps.report(sweeps.sweep([broken, taken, *runs], Folders.named(tmp_path)), 4, said.append)
+        counts = sweeps.report_attempts(sweeps.sweep([broken, taken, *runs], Folders.named(tmp_path)), 4, said.append)
     assert counts["failed"] == 1 and counts["being trained elsewhere"] == 1 and counts["finished"] == 2
     assert "diverged" in said[0] and len(said) == 4
 

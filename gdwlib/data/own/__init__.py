@@ -1,1 +1,1 @@
-"""Folders of pictures and tables of the user's own."""
+"""Folders of images and tables of the user's own."""

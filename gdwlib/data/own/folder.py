@@ -1,9 +1,9 @@
-"""Your own pictures: a folder of them for each class, or a CSV file of labels; a few of them trusted.
+"""Your own images: a folder of them for each class, or a CSV file of labels; a few of them trusted.
 
     cat/001.jpg  cat/002.png  dog/anything.jpg …      torchvision's ImageFolder layout; deeper ones count for the class
-    id,label                                          or, besides or instead: a CSV file, a row a picture
+    id,label                                          or, besides or instead: a CSV file, a row an image
 
-Trusted and test pictures are named by a folder in that layout, or by a CSV file; they are never trained on, whether as
+Trusted and test images are named by a folder in that layout, or by a CSV file; they are never trained on, whether as
 the same file or as a copy of it.
 """
 
@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gdwlib.data import pictures
+from gdwlib.data import image_files
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
+from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.own.named import NamedFiles
-from gdwlib.data.own.spelling import Classes, column, read_csv, tidy
-from gdwlib.data.pictures import Bad
+from gdwlib.data.own.spelling import Classes, column, normalised_label, read_csv
 
 SUFFIXES = {
     f".{name}" for name in "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm tga jp2 avif heic".split()
@@ -34,12 +34,12 @@ SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 class Labelled(NamedTuple):
-    """Pictures with labels as written: where they are, what they are called, and what could not be used."""
+    """Images with labels as written: where they are, what they are called, and what could not be used."""
 
     paths: list[Path]
     names: list[str]  # ids: the path below the folder
     labels: list[str]
-    bad: list[Bad]
+    bad: list[UnusableFile]
     remarks: list[str]
 
 
@@ -68,27 +68,27 @@ def open_folder(files: NamedFiles) -> Dataset:
         inner = [path for path in sorted(root.iterdir()) if path.is_dir() and not _hidden(path.name)]
         hint = f"; is it {inner[0]} that is meant?" if len(inner) == 1 else ""
         raise DataError(
-            f"{root}: has pictures of {len(classes.names)} classes, two are needed: one folder for each class, or "
+            f"{root}: has images of {len(classes.names)} classes, two are needed: one folder for each class, or "
             f"--labels with a CSV file{hint}"
         )
-    parts = {"pictures": train} | {
-        f"{name} pictures": part for name, part in (("trusted", trusted), ("test", test)) if part
+    parts = {"images": train} | {
+        f"{name} images": part for name, part in (("trusted", trusted), ("test", test)) if part
     }
-    grey = [pictures.is_grey(path) for part in parts.values() for path in part.paths]
+    grey = [image_files.is_grayscale(path) for part in parts.values() for path in part.paths]
     channels = 1 if all(mode is not False for mode in grey) and any(grey) else 3
     loaded, digests = {}, {}
     for what, part in parts.items():
         known = [classes.index(label) for label in part.labels]
         strange = [
-            Bad(n, f"no class {label!r} in the training pictures")
+            UnusableFile(n, f"no class {label!r} in the training images")
             for n, label, c in zip(part.names, part.labels, known, strict=True)
             if c is None
         ]
-        images, found, bad = pictures.read(part.paths, part.names, files.image_size, channels)
+        images, found, bad = image_files.read(part.paths, part.names, files.image_size, channels)
         left_out = {item.name for item in strange}
         bad = [*part.bad, *strange, *(item for item in bad if item.name not in left_out)]
         remarks.append(
-            pictures.refuse(
+            image_files.refuse(
                 root if part is train else f"{what} of {root}", bad, len(part.names) + len(part.bad), what, skip
             )
         )
@@ -98,17 +98,17 @@ def open_folder(files: NamedFiles) -> Dataset:
         images = images[np.array(_where(usable, readable), bool)]
         digests[what] = _where(found, usable)
         loaded[what] = Images(images, labels, np.array(_where(part.names, usable), np.str_))
-    own = loaded.pop("pictures")
+    own = loaded.pop("images")
     elsewhere = {digest for what in loaded for digest in digests[what]}
-    copies = np.array([digest in elsewhere for digest in digests["pictures"]], bool)
+    copies = np.array([digest in elsewhere for digest in digests["images"]], bool)
     if copies.any():
-        remarks.append(f"{copies.sum()} pictures are copies of trusted or test pictures: not trained on")
-    seen = Counter(digests["pictures"])
+        remarks.append(f"{copies.sum()} images are copies of trusted or test images: not trained on")
+    seen = Counter(digests["images"])
     twins = sum(count for count in seen.values() if count > 1)
     if twins:
-        remarks.append(f"{twins} pictures are there more than once; each file is kept, and ranked, by itself")
+        remarks.append(f"{twins} images are there more than once; each file is kept, and ranked, by itself")
     own = own.take(np.flatnonzero(~copies))
-    return dataset_of(classes.names, own, loaded.get("trusted pictures"), loaded.get("test pictures"), remarks, root)
+    return dataset_of(classes.names, own, loaded.get("trusted images"), loaded.get("test images"), remarks, root)
 
 
 def dataset_of(
@@ -206,22 +206,22 @@ def _hidden(name: str) -> bool:
     return name.startswith((".", "@", "__MACOSX")) or name.lower() in ("thumbs.db", "desktop.ini")
 
 
-def files_of_pictures(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
-    """Name and path of every picture below a folder, and a remark on other files."""
+def list_images(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Name and path of every image below a folder, and a remark on other files."""
     found: list[tuple[str, Path]] = []
     others: list[tuple[str, Path]] = []
-    with pictures.quiet():
+    with image_files.quiet():
         for name, path in _files(root):
-            good = path.suffix.lower() in SUFFIXES or pictures.is_grey(path) is not None
+            good = path.suffix.lower() in SUFFIXES or image_files.is_grayscale(path) is not None
             (found if good else others).append((name, path))
-    some = ", ".join(name for name, _ in others[: pictures.NAMED]) + ", …" * (len(others) > pictures.NAMED)
-    return found, [f"{len(others)} files are no pictures, left alone: {some}"] if others else []
+    some = ", ".join(name for name, _ in others[: image_files.NAMED]) + ", …" * (len(others) > image_files.NAMED)
+    return found, [f"{len(others)} files are no images, left alone: {some}"] if others else []
 
 
 def _in_folder(root: Path, outside: Iterable[Path] = ()) -> Labelled:
-    """The pictures below a folder, labelled by its own folders; "" where they lie in none of them."""
+    """The images below a folder, labelled by its own folders; "" where they lie in none of them."""
     apart = [path.resolve() for path in outside]
-    found, remarks = files_of_pictures(root)
+    found, remarks = list_images(root)
     found = [(name, path) for name, path in found if not any(path.resolve().is_relative_to(other) for other in apart)]
     tops = {name.split("/")[0] for name, _ in found if "/" in name}
     if tops and {top.casefold() for top in tops} <= SPLITS:
@@ -229,7 +229,7 @@ def _in_folder(root: Path, outside: Iterable[Path] = ()) -> Labelled:
         rest = f" and --test {root / first[1]}" if len(first) > 1 else ""
         way = f"give --data-folder {root / first[0]}{rest}"
         raise DataError(f"{root}: holds {', '.join(first)} instead of a folder for each class; {way}")
-    labels = [(tidy(name.split("/")[0]) or name.split("/")[0]) if "/" in name else "" for name, _ in found]
+    labels = [(normalised_label(name.split("/")[0]) or name.split("/")[0]) if "/" in name else "" for name, _ in found]
     return Labelled([path for _, path in found], [name for name, _ in found], labels, [], remarks)
 
 
@@ -237,14 +237,14 @@ def _unlabelled_left_out(part: Labelled) -> Labelled:
     kept = [label != "" for label in part.labels]
     if all(kept):
         return part
-    remark = f"{len(kept) - sum(kept)} pictures lie in no class's folder and have no label: left out"
+    remark = f"{len(kept) - sum(kept)} images lie in no class's folder and have no label: left out"
     return Labelled(
         _where(part.paths, kept), _where(part.names, kept), _where(part.labels, kept), part.bad, [*part.remarks, remark]
     )
 
 
 def _in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
-    """The pictures that a CSV file lists, found below `root` or beside the file."""
+    """The images that a CSV file lists, found below `root` or beside the file."""
     rows = read_csv(path)
     there = dict(_files(root))
     by_name: dict[str, list[str]] = {}
@@ -286,14 +286,14 @@ def _in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
     bad = []
     for row in rows:
         entry = row[at] if at < len(row) else ""
-        label = tidy(row[label_at]) if label_at < len(row) else None
+        label = normalised_label(row[label_at]) if label_at < len(row) else None
         found = find(entry) if entry else None
         if found is None:
-            bad.append(Bad(entry or "a row without a file name", "no such file"))
+            bad.append(UnusableFile(entry or "a row without a file name", "no such file"))
         elif label is None:
-            bad.append(Bad(entry, "no label"))
+            bad.append(UnusableFile(entry, "no label"))
         elif found[0] in listed and listed[found[0]][1] != label:
-            bad.append(Bad(entry, f"listed twice, as {listed[found[0]][1]!r} and {label!r}"))
+            bad.append(UnusableFile(entry, f"listed twice, as {listed[found[0]][1]!r} and {label!r}"))
         else:
             listed[found[0]] = (found[1], label)
     twice = {item.name for item in bad if "twice" in item.why}
@@ -302,7 +302,7 @@ def _in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
 
 
 def _relabelled(folder: Labelled, listed: Labelled) -> Labelled:
-    """The CSV file's labels before the folders'. Where the file names other classes than the folders do, pictures that
+    """The CSV file's labels before the folders'. Where the file names other classes than the folders do, images that
     it does not list have no label."""
     by_folder = Classes(label for label in folder.labels if label)
     corrects = len(by_folder.names) > 1 and all(by_folder.index(label) is not None for label in listed.labels)
@@ -322,7 +322,7 @@ def _relabelled(folder: Labelled, listed: Labelled) -> Labelled:
 
 
 def _part(spec: str | None, root: Path, label_column: str | None) -> Labelled | None:
-    """Trusted or test pictures; None where none are named, or by their number."""
+    """Trusted or test images; None where none are named, or by their number."""
     if spec is None or spec.isdigit():
         return None
     return (

@@ -61,14 +61,14 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def no_value(cell: object) -> bool:
+def is_none_like(cell: object) -> bool:
     """None, NaN, pandas' NA and NaT."""
     return cell is None or type(cell).__name__ in ("NAType", "NaTType") or cell != cell
 
 
-def tidy(label: object) -> str | None:
+def normalised_label(label: object) -> str | None:
     """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is none."""
-    if no_value(label):
+    if is_none_like(label):
         return None
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
     if text.casefold() in NO_LABEL:

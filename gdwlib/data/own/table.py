@@ -19,10 +19,10 @@ import numpy as np
 
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
+from gdwlib.data.image_files import UnusableFile, refuse
 from gdwlib.data.own.folder import LABELS, check_unchanged, content_digest, dataset_of
 from gdwlib.data.own.named import NamedFiles
-from gdwlib.data.own.spelling import MISSING, Classes, column, no_value, read_csv, tidy
-from gdwlib.data.pictures import Bad, refuse
+from gdwlib.data.own.spelling import MISSING, Classes, column, is_none_like, normalised_label, read_csv
 
 IDS = ("id", "index", "row", "row_id", "key", "uuid", "")
 CUT = 5.0  # interquartile ranges from the median
@@ -40,7 +40,7 @@ class Rows:
         columns: Mapping[str, Sequence],
         labels: Sequence | None,
         ids: Sequence | None,
-        bad: Sequence[Bad] = (),
+        bad: Sequence[UnusableFile] = (),
         remark: str | None = None,
     ):
         self.columns = {name: list(cells) for name, cells in columns.items()}
@@ -51,7 +51,7 @@ class Rows:
         if lengths:
             raise DataError("features: columns of different lengths")
         self.ids = [str(k) for k in (ids if ids is not None else range(self.count))]
-        self.labels = [tidy(label) for label in labels] if labels is not None else None
+        self.labels = [normalised_label(label) for label in labels] if labels is not None else None
         self.bad, self.remark = list(bad), remark
         for name, values in (("labels", self.labels), ("ids", self.ids)):
             if values is not None and len(values) != self.count:
@@ -83,7 +83,7 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
         if len(row) == len(header):
             whole.append((number, row))
         else:
-            bad.append(Bad(f"line {number}", f"{len(row)} cells, the header has {len(header)}"))
+            bad.append(UnusableFile(f"line {number}", f"{len(row)} cells, the header has {len(header)}"))
     ids = [row[id_at] or f"line {number}" if id_at is not None else f"line {number}" for number, row in whole]
     remark = None
     if again := [name for name, count in Counter(ids).items() if count > 1]:
@@ -149,7 +149,7 @@ def decimal_comma(cells: Sequence) -> bool:
 
 
 def is_missing(cell: object) -> bool:
-    return no_value(cell) or str(cell).strip().casefold() in MISSING
+    return is_none_like(cell) or str(cell).strip().casefold() in MISSING
 
 
 class Scaling:
@@ -223,7 +223,7 @@ class Scaling:
 
 
 def _level(cell: object) -> str:
-    return tidy(cell).casefold() if tidy(cell) is not None else ""
+    return normalised_label(cell).casefold() if normalised_label(cell) is not None else ""
 
 
 def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, skip_bad: bool) -> Dataset:
@@ -247,7 +247,7 @@ def build(train: Rows, trusted: Rows | None, test: Rows | None, where: object, s
         remarks.append(rows.remark)
         found = [classes.index(label) if label is not None else None for label in rows.labels]
         bad = rows.bad + [
-            Bad(k, "no label" if label is None else f"no class {label!r} in the training rows")
+            UnusableFile(k, "no label" if label is None else f"no class {label!r} in the training rows")
             for k, label, c in zip(rows.ids, rows.labels, found, strict=True)
             if c is None
         ]

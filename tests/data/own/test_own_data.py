@@ -1,4 +1,4 @@
-"""Your own pictures: folders and CSV files as people leave them, from the command line to suspects and predictions."""
+"""Your own images: folders and CSV files as people leave them, from the command line to suspects and predictions."""
 
 import csv
 import json
@@ -14,14 +14,14 @@ from PIL import Image
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.data import DataError
-from gdwlib.data.own.spelling import Classes, read_csv, tidy
-from gdwlib.data.pictures import open_picture
+from gdwlib.data.image_files import open_image
+from gdwlib.data.own.spelling import Classes, normalised_label, read_csv
 from gdwlib.runs.records import RecordError
 
 COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (200, 40, 40)}
 
 
-def picture(path, colour, seed=0, size=(24, 20), **how):
+def image(path, colour, seed=0, size=(24, 20), **how):
     path.parent.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
     array = np.clip(np.array(colour) + draw.integers(-30, 31, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
@@ -30,15 +30,15 @@ def picture(path, colour, seed=0, size=(24, 20), **how):
 
 
 def folder(tmp_path, per_class=20, wrong=4):
-    """Pictures of three colours, each of which `wrong` lie in the next one's folder; and a trusted folder."""
+    """Images of three colours, each of which `wrong` lie in the next one's folder; and a trusted folder."""
     names = list(COLOURS)
     for c, (name, colour) in enumerate(COLOURS.items()):
         for k in range(per_class):
             where = names[(c + 1) % 3] if k < wrong else name
-            picture(tmp_path / "pictures" / where / f"{name}{k:02d}.png", colour, seed=100 * c + k, size=(20 + k, 24))
+            image(tmp_path / "images" / where / f"{name}{k:02d}.png", colour, seed=100 * c + k, size=(20 + k, 24))
         for k in range(4):
-            picture(tmp_path / "trusted" / name / f"{k}.jpg", colour, seed=5000 + 100 * c + k)
-    return tmp_path / "pictures"
+            image(tmp_path / "trusted" / name / f"{k}.jpg", colour, seed=5000 + 100 * c + k)
+    return tmp_path / "images"
 
 
 def config_of(root, **fields):
@@ -76,19 +76,19 @@ def test_what_lies_about_is_left_alone_and_told(tmp_path):
     (root / "red" / "Thumbs.db").write_bytes(b"x")
     (root / "red" / "._red00.png").write_bytes(b"x")
     (root / "__MACOSX" / "red").mkdir(parents=True)
-    picture(root / "__MACOSX" / "red" / "a.png", (0, 0, 0))
+    image(root / "__MACOSX" / "red" / "a.png", (0, 0, 0))
     (root / "empty class").mkdir()
-    picture(root / "loose.png", (1, 2, 3))
-    picture(root / "red" / "deeper" / "x.png", COLOURS["red"])
-    picture(root / "red" / "deeper" / "no_suffix", COLOURS["red"], seed=3, format="PNG")
+    image(root / "loose.png", (1, 2, 3))
+    image(root / "red" / "deeper" / "x.png", COLOURS["red"])
+    image(root / "red" / "deeper" / "no_suffix", COLOURS["red"], seed=3, format="PNG")
     split = split_of(root)
     assert len(split.train.ids) == 62 and split.classes == ("blue", "green", "red")
     told = " | ".join(split.remarks)
-    assert "1 files are no pictures, left alone: red/notes.txt" in told
-    assert "1 pictures lie in no class's folder" in told
+    assert "1 files are no images, left alone: red/notes.txt" in told
+    assert "1 images lie in no class's folder" in told
 
 
-def test_bad_pictures_are_named_counted_and_skipped_when_asked(tmp_path):
+def test_bad_images_are_named_counted_and_skipped_when_asked(tmp_path):
     root = folder(tmp_path)
     whole = (root / "red" / "red10.png").read_bytes()
     (root / "red" / "red10.png").write_bytes(whole[: len(whole) // 2])
@@ -98,8 +98,8 @@ def test_bad_pictures_are_named_counted_and_skipped_when_asked(tmp_path):
     with pytest.raises(DataError) as error:
         split_of(root)
     text = str(error.value)
-    assert "4 of 63 pictures cannot be used" in text and "--skip-bad" in text and "\n" not in text
-    for name in ("red/red10.png: truncated", "green/empty.jpg: empty file", "green/page.jpg: truncated or no picture"):
+    assert "4 of 63 images cannot be used" in text and "--skip-bad" in text and "\n" not in text
+    for name in ("red/red10.png: truncated", "green/empty.jpg: empty file", "green/page.jpg: truncated or no image"):
         assert name in text
     assert "blue/link.png: missing" in text
     split = split_of(root, skip_bad=True)
@@ -111,7 +111,7 @@ def test_bad_pictures_are_named_counted_and_skipped_when_asked(tmp_path):
     [("L", True), ("1", True), ("LA", True), ("I;16", True), ("F", True)]
     + [("RGB", False), ("RGBA", False), ("P", False), ("CMYK", False)],
 )
-def test_every_kind_of_picture_is_decoded(tmp_path, mode, grey):
+def test_every_kind_of_image_is_decoded(tmp_path, mode, grey):
     shade = np.tile(np.linspace(0, 255, 16), (16, 1))
     if mode == "I;16":
         image, name = Image.fromarray((shade * 257).astype(np.uint16)), "a.png"
@@ -121,7 +121,7 @@ def test_every_kind_of_picture_is_decoded(tmp_path, mode, grey):
         image = Image.fromarray(shade.astype(np.uint8)).convert("RGB").convert("LA" if mode == "LA" else mode)
         name = {"CMYK": "a.jpg"}.get(mode, "a.png")
     image.save(tmp_path / name)
-    found = open_picture(tmp_path / name)
+    found = open_image(tmp_path / name)
     assert found.mode == ("L" if grey else "RGB")
     array = np.asarray(found.convert("L")).astype(int)
     if mode != "1":
@@ -133,11 +133,11 @@ def test_transparency_is_white_and_exif_turns(tmp_path):
     clear = np.zeros((8, 8, 4), np.uint8)
     clear[:, 4:] = (10, 20, 30, 255)
     Image.fromarray(clear).save(tmp_path / "clear.png")
-    assert np.asarray(open_picture(tmp_path / "clear.png"))[0, [0, 7]].tolist() == [[255] * 3, [10, 20, 30]]
+    assert np.asarray(open_image(tmp_path / "clear.png"))[0, [0, 7]].tolist() == [[255] * 3, [10, 20, 30]]
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 10)).save(tmp_path / "turned.jpg", exif=exif)
-    assert open_picture(tmp_path / "turned.jpg").size == (10, 30)
+    assert open_image(tmp_path / "turned.jpg").size == (10, 30)
 
 
 def test_grey_folders_have_one_channel_and_mixed_ones_three(tmp_path):
@@ -145,11 +145,11 @@ def test_grey_folders_have_one_channel_and_mixed_ones_three(tmp_path):
     for path in [*root.rglob("*.png"), *(tmp_path / "trusted").rglob("*.jpg")]:
         Image.open(path).convert("L").save(path)
     assert split_of(root).train.images.shape == (60, 1, 16, 16)
-    picture(root / "red" / "coloured.png", COLOURS["red"])
+    image(root / "red" / "coloured.png", COLOURS["red"])
     assert split_of(root).train.images.shape == (61, 3, 16, 16)
 
 
-def test_copies_of_trusted_and_test_pictures_are_not_trained_on(tmp_path):
+def test_copies_of_trusted_and_test_images_are_not_trained_on(tmp_path):
     root = folder(tmp_path)
     shutil.copy(tmp_path / "trusted" / "red" / "0.jpg", root / "blue" / "another_name.jpg")
     for name in ("red", "blue"):
@@ -158,7 +158,7 @@ def test_copies_of_trusted_and_test_pictures_are_not_trained_on(tmp_path):
             shutil.copy(path, tmp_path / "test" / name)
     split = split_of(root, test=str(tmp_path / "test"))
     assert len(split.train.ids) == 50 and len(split.test.ids) == 10 and "blue/another_name.jpg" not in split.train.ids
-    assert "11 pictures are copies of trusted or test pictures: not trained on" in split.remarks
+    assert "11 images are copies of trusted or test images: not trained on" in split.remarks
 
 
 def test_trusted_and_test_inside_the_folder_are_set_apart(tmp_path):
@@ -169,7 +169,7 @@ def test_trusted_and_test_inside_the_folder_are_set_apart(tmp_path):
 
 
 def test_a_csv_file_of_labels(tmp_path):
-    """Flat pictures; a semicolon, a byte-order mark, names without suffix, odd spellings."""
+    """Flat images; a semicolon, a byte-order mark, names without suffix, odd spellings."""
     root = folder(tmp_path)
     flat = tmp_path / "flat"
     flat.mkdir()
@@ -201,7 +201,7 @@ def test_a_csv_file_corrects_some_labels(tmp_path):
     assert given["green/blue00.png"] == 0 and given["green/blue01.png"] == 1 and len(given) == 60
 
 
-def test_trusted_pictures_by_csv(tmp_path):
+def test_trusted_images_by_csv(tmp_path):
     root = folder(tmp_path)
     rows = [f"{name}/{name}{k:02d}.png,{name}" for name in COLOURS for k in (10, 11)] + ["green/blue02.png,blue"]
     (tmp_path / "trusted.csv").write_text("\n".join(["path,class", *rows]))
@@ -217,7 +217,7 @@ def test_trusted_pictures_by_csv(tmp_path):
         (lambda root: shutil.move(root, root.parent / "all" / "animals"), "two are needed.*is it .*all/animals"),
         (
             lambda root: [shutil.rmtree(root / name) for name in ("red", "green")],
-            "pictures of 1 classes, two are needed",
+            "images of 1 classes, two are needed",
         ),
         (lambda root: shutil.move(root.parent / "trusted" / "red", root.parent / "trusted" / "rot"), "no class 'rot'"),
         (lambda root: shutil.rmtree(root.parent / "trusted" / "red"), None),
@@ -257,7 +257,7 @@ def test_the_run_id_follows_contents_not_places(tmp_path):
     root = folder(tmp_path)
     before = config_of(root)
     moved = shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name} moved", dirs_exist_ok=True)
-    assert gdwlib.RunConfig(**vars(before)) == before and config_of(moved / "pictures").run_id == before.run_id
+    assert gdwlib.RunConfig(**vars(before)) == before and config_of(moved / "images").run_id == before.run_id
     shutil.move(root / "red" / "red10.png", root / "blue" / "red10.png")
     after = config_of(root)
     assert after.run_id != before.run_id
@@ -301,10 +301,10 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
 
     new = tmp_path / "new"
     for name, colour in COLOURS.items():
-        picture(new / f"{name}.jpeg", colour, seed=7, size=(70, 30))
+        image(new / f"{name}.jpeg", colour, seed=7, size=(70, 30))
     (new / "bad.png").write_bytes(b"no")
     assert main(["predict", str(run), str(new)]) == 1
-    assert "1 of 4 pictures cannot be used: bad.png" in capsys.readouterr().err
+    assert "1 of 4 images cannot be used: bad.png" in capsys.readouterr().err
     assert main(["predict", run.name, str(new), "--skip-bad", "--outputs", str(outputs)]) == 0
     found = {row["id"]: row["label"] for row in csv.DictReader((run / "predictions-new.csv").read_text().splitlines())}
     assert found == {f"{name}.jpeg": name for name in COLOURS}
@@ -316,7 +316,7 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     assert [row.label for row in gdwlib.predict(bare, new / "red.jpeg")[0]] == ["red"]
 
 
-def test_without_test_pictures_there_is_no_accuracy(tmp_path, capsys):
+def test_without_test_images_there_is_no_accuracy(tmp_path, capsys):
     root = folder(tmp_path)
     flags = ["--dataset", "folder", "--data-folder", str(root), "--trusted", "3", "--preset", "smoke"]
     assert main(["run", *flags, "--method", "base", "--outputs", str(tmp_path / "outputs")]) == 0
@@ -375,7 +375,7 @@ def test_hostile_networks_are_refused_without_being_executed(tmp_path, zipped, c
 
 
 def test_spellings():
-    assert [tidy(x) for x in (" a  b ", "3.0", 3.0, "", "NaN", None, float("nan"), "none")] == [
+    assert [normalised_label(x) for x in (" a  b ", "3.0", 3.0, "", "NaN", None, float("nan"), "none")] == [
         "a b", "3", "3", None, None, None, None, "none",
     ]  # fmt: skip
     classes = Classes(["Tabby cat", "tabby_cat", "tabby cat", "tabby cat", "A", "a", "A-", "dog"])

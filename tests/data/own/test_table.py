@@ -183,7 +183,7 @@ def test_tables_that_are_none_are_refused(tmp_path, content, message):
 
 
 def test_the_label_column_may_be_named(tmp_path):
-    path = write(tmp_path / "t.csv", ["colour", "Outcome", "x", "x"], [["red", "ok", k, -k] for k in range(4)])
+    path = write(tmp_path / "t.csv", ["colour", "StepResult", "x", "x"], [["red", "ok", k, -k] for k in range(4)])
     rows = rows_of_csv(tmp_path / "t.csv", "outcome")
     assert rows.labels == ["ok"] * 4 and set(rows.columns) == {"colour", "x (1)", "x (2)"}
     assert rows.ids[0] == "line 2" and path
@@ -291,14 +291,14 @@ def test_a_table_from_another_place_is_the_same_run(tmp_path):
 
 
 def test_a_list_of_runs_names_the_files(tmp_path):
-    from gdwlib.sweeps.campaigns import as_line, from_file
+    from gdwlib.sweeps.campaigns import read_runs, to_line
 
     paths, *_ = files(tmp_path)
     config = config_of(paths, method="mwnet", epochs=3)
-    (tmp_path / "runs.jsonl").write_text(as_line(config))
-    assert from_file(tmp_path / "runs.jsonl") == [config]
-    assert "fingerprint" not in as_line(config)
+    (tmp_path / "runs.jsonl").write_text(to_line(config))
+    assert read_runs(tmp_path / "runs.jsonl") == [config]
+    assert "fingerprint" not in to_line(config)
     with open(paths["train"], "a") as file:
         file.write("new,1,1,1,low\n")
     with pytest.raises(ValueError, match="line 1: .* is now .*; write the list again"):
-        from_file(tmp_path / "runs.jsonl")
+        read_runs(tmp_path / "runs.jsonl")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import gdwlib
-from gdwlib.companion.loss_pulls import PARTS, _by_loss, pull_of
+from gdwlib.companion.alignment import PARTS, _by_loss, alignment_of
 
 
 def config(**fields):
@@ -17,7 +17,7 @@ def config(**fields):
 def test_it_watches_the_run_itself(tmp_path):
     """The weights seen in the last epoch are those of the record; the second call reads what the first has kept."""
     record = gdwlib.run(config(), outputs=tmp_path, progress=False)
-    rows = gdwlib.pulls(config(), outputs=tmp_path)
+    rows = gdwlib.gradient_alignment(config(), outputs=tmp_path)
     assert [(row["epoch"], row["part"]) for row in rows] == [(e, k) for e in (1, 2) for k in range(PARTS)]
     last = rows[PARTS:]
     weights = record.examples["target_weights"]
@@ -27,19 +27,27 @@ def test_it_watches_the_run_itself(tmp_path):
     assert np.average([row["wrong"] for row in last], weights=counts) == pytest.approx(100 * wrong.mean())
     assert [row["loss"] for row in last] == sorted(row["loss"] for row in last)
     (kept,) = (tmp_path / "figures").iterdir()
-    assert kept.name == f"pulls-{config().run_id}.json"
+    assert kept.name == f"alignment-{config().run_id}.json"
     kept.write_text(json.dumps([{"epoch": 7}]))
-    assert gdwlib.pulls(config(), outputs=tmp_path) == [{"epoch": 7}]
+    assert gdwlib.gradient_alignment(config(), outputs=tmp_path) == [{"epoch": 7}]
     kept.write_text("[")  # half a file
-    assert gdwlib.pulls(config(), outputs=tmp_path) == rows
+    assert gdwlib.gradient_alignment(config(), outputs=tmp_path) == rows
 
 
 def test_fifths_by_loss():
     loss, weight = torch.tensor([5.0, 1, 2, 3, 4, 0]), torch.arange(6.0)
-    pull, right = torch.tensor([-1.0, 2, 3, 4, 5, 6]), torch.tensor([0.0, 1, 1, 1, 1, 0])
-    rows = _by_loss(torch.stack([loss, weight, pull, right]))
-    assert rows[0] == {"part": 0, "loss": 0.5, "wrong": 50, "weight": 3, "pull": 4, "pull_right": 2, "pull_wrong": 6}
-    assert rows[-1]["loss"] == 5 and rows[-1]["pull_right"] is None and rows[-1]["pull_wrong"] == -1
+    alignment, right = torch.tensor([-1.0, 2, 3, 4, 5, 6]), torch.tensor([0.0, 1, 1, 1, 1, 0])
+    rows = _by_loss(torch.stack([loss, weight, alignment, right]))
+    assert rows[0] == {
+        "part": 0,
+        "loss": 0.5,
+        "wrong": 50,
+        "weight": 3,
+        "alignment": 4,
+        "alignment_right": 2,
+        "alignment_wrong": 6,
+    }
+    assert rows[-1]["loss"] == 5 and rows[-1]["alignment_right"] is None and rows[-1]["alignment_wrong"] == -1
 
 
 def test_a_pull_is_what_more_weight_gains():
@@ -69,12 +77,12 @@ def test_a_pull_is_what_more_weight_gains():
     for k in range(6):
         moved = torch.eye(6, dtype=torch.float64)[k] * 1e-5
         expected.append((meta_loss(weights - moved) - meta_loss(weights + moved)) / 2e-5)
-    pull = pull_of(gdw.step(x, y, x_meta, y_meta))
-    assert pull == pytest.approx(6 * torch.tensor(expected), rel=1e-6)
+    alignment = alignment_of(gdw.step(x, y, x_meta, y_meta))
+    assert alignment == pytest.approx(6 * torch.tensor(expected), rel=1e-6)
 
 
 def test_a_method_without_a_weighting_network_is_refused():
     with pytest.raises(ValueError, match="method: must be 'mwnet' or 'gdw'"):
-        gdwlib.pulls(config(method="base"))
+        gdwlib.gradient_alignment(config(method="base"))
     with pytest.raises(ValueError, match="meta_every: must be 1"):
-        gdwlib.pulls(config(meta_every=2))
+        gdwlib.gradient_alignment(config(meta_every=2))

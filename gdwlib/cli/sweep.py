@@ -1,4 +1,4 @@
-"""run and sweep."""
+"""sweep: train what is missing of many runs, in this process or by Snakemake."""
 
 import argparse
 import dataclasses
@@ -6,70 +6,51 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
+from gdwlib.cli.flags import at_least
 from gdwlib.data import DATASETS, OwnData
-from gdwlib.runs.config import RunConfig, fields_described, nearest
+from gdwlib.methods import METHODS
+from gdwlib.runs.config import DEVICES, PRESETS, RunConfig, suggestion
 from gdwlib.runs.folders import Folders
+from gdwlib.runs.machine import cores
 from gdwlib.runs.progress import duration
-from gdwlib.runs.records import RecordError, RunRecord
-from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, from_file, missing
+from gdwlib.runs.records import RecordError
+from gdwlib.sweeps import by_snakemake, in_process
+from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, missing, read_runs
+
+HELP = "train what is missing of many runs"
 
 
-def at_least(args: argparse.Namespace, least: int, *names: str) -> None:
-    for name in names:
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name.replace('_', '-')}: must be at least {least}, not {value}")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("campaign", nargs="?", default="tables", metavar="CAMPAIGN",
+                       help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
+                       "and variants of GDW (default); appendices (08, and variants); paper: everything; "
+                       "evidence: the short runs behind the committed notebooks; half: the paper's CIFAR-10 with "
+                       "half the pixels, hours a run on one thread; or FILE.jsonl, an object of "
+                       "RunConfig's fields a line")  # fmt: skip
+    parser.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: small; of half, half)")
+    parser.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",
+                       help="(default: cifar10 cifar100; of evidence, fashion cifar10 cifar10n; of half, "
+                       "cifar10)")  # fmt: skip
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of evidence and half, 3)")
+    parser.add_argument("--cores", type=int, nargs="?", const=0, metavar="N", help="N runs at once, by Snakemake (no N: "
+                       "as many as there are cores; default: one after the other, in this process)")  # fmt: skip
+    parser.add_argument("--profile", type=Path, metavar="DIR", help="a Snakemake profile: on a cluster, profiles/slurm")
+    parser.add_argument("--runs-per-gpu", type=int, metavar="R", help="where there are GPUs: at most R runs on one, "
+                       "other sweeps' included (default: with --cores 1, else no limit)")  # fmt: skip
+    parser.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
+    parser.add_argument("--capture", action="store_true", help="cuda: replay steps as CUDA graphs")
+    parser.add_argument("--list", action="store_true", help="say what is missing and train nothing")
+    parser.epilog = "What follows a lone -- is handed to Snakemake."
 
 
-def run(args: argparse.Namespace) -> None:
-    from gdwlib.engines import processes
-    from gdwlib.runs import training
-    from gdwlib.sweeps.in_process import run_replicas
-
-    fields = fields_described()
-    config = RunConfig(**{name: value for name, value in vars(args).items() if name in fields})
-    at_least(args, 1, "replicas", "runs_per_gpu")
-    configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
-    if args.replicas > 1 and (args.wait or args.runs_per_gpu):
-        raise ValueError("--wait, --runs-per-gpu: of one run alone, not of --replicas; leave one of them off")
-    before = time.time()
-    with processes.team(config.torch_device()) as engine:
-        if engine.processes > 1:
-            for name, given in (("replicas", args.replicas > 1), ("capture", config.capture), ("wait", args.wait)):
-                if given:
-                    raise ValueError(f"--{name}: of a run in one process alone; leave it off")
-        how = {"outputs": args.folders.outputs, "data": args.folders.data}
-        if args.replicas > 1:
-            records = run_replicas(configs, **how)
-        else:
-            places = args.runs_per_gpu if engine.processes == 1 else None  # processes have a GPU each
-            records = [training.run(config, wait=args.wait, runs_per_gpu=places, engine=engine, **how)]
-        if engine.rank == 0:
-            for record in records:
-                say_of(record, before)
-
-
-def say_of(record: RunRecord, before: float) -> None:
-    """A finished run, in three lines at most."""
-    if (record.path / "result.json").stat().st_mtime < before:
-        print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
-    if record.final_accuracy is None:
-        told = f"{record.result['seconds']:.0f} s; no accuracy: name test examples with --test to have it measured"
-    else:
-        told = (
-            f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, record.config['epochs'])} epochs), "
-            f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
-            f"{record.result['seconds']:.0f} s"
-        )
-    print(f"{record.path}\n{told}")
-    if isinstance(DATASETS[record.config["dataset"]], OwnData):
-        print(f"which labels are probably wrong: python -m gdwlib suspects {record.path}")
-
-
-def sweep(args: argparse.Namespace) -> None:
-    from gdwlib.runs.machine import cores
-    from gdwlib.sweeps import in_process as sweeps
-
+def main(args: argparse.Namespace) -> None:
     at_least(args, 1, "seeds", "replicas", "runs_per_gpu")
     at_least(args, 0, "cores")
     elsewhere = args.cores is not None or args.profile is not None
@@ -85,7 +66,7 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError("--runs-per-gpu: of --cores, on one machine; a cluster gives out its GPUs itself")
     if args.snakemake and not elsewhere:
         raise ValueError(f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well")
-    until = time.time() + sweeps.seconds_of(args.budget) if args.budget else None
+    until = time.time() + in_process.seconds_of(args.budget) if args.budget else None
     runs = runs_of(args)
     # on a cluster it is the nodes that may have a GPU
     device = runs[0].torch_device().type if args.profile is None else args.device
@@ -93,16 +74,16 @@ def sweep(args: argparse.Namespace) -> None:
         raise ValueError(f"--capture: needs a CUDA device, this is {device}; leave it off")
     left = missing(runs, args.folders.outputs)
     at_once = (args.cores or cores()) if elsewhere else 1
-    time_needed = expected(left, at_once) if device == "cpu" and args.replicas == 1 else ""
+    time_needed = expected_time(left, at_once) if device == "cpu" and args.replicas == 1 else ""
     print(f"{len(runs)} runs, {len(left)} missing{time_needed}", file=sys.stderr)
     if args.list:
         print("\n".join(config.run_id for config in left))
     elif elsewhere:
-        hand_over(args, runs, left, at_once, device)
+        run_by_snakemake(args, runs, left, at_once, device)
     else:
         how = {"replicas": args.replicas, "runs_per_gpu": args.runs_per_gpu}
-        going = sweeps.sweep(left, args.folders, until=until, **how)
-        counts = sweeps.report(going, len(left), lambda text: print(text, file=sys.stderr))
+        going = in_process.sweep(left, args.folders, until=until, **how)
+        counts = in_process.report_attempts(going, len(left), lambda text: print(text, file=sys.stderr))
         print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
         if counts["interrupted"] and not counts["finished"]:
             print("nothing was finished in this time; a larger --budget gets further at once", file=sys.stderr)
@@ -113,13 +94,13 @@ def sweep(args: argparse.Namespace) -> None:
 def runs_of(args: argparse.Namespace) -> list[RunConfig]:
     """A sweep's runs: of a campaign, or of a list in a file."""
     if args.campaign.endswith(".jsonl"):
-        runs = from_file(Path(args.campaign))
+        runs = read_runs(Path(args.campaign))
     elif args.campaign in CAMPAIGNS:
         campaign = CAMPAIGNS[args.campaign]
         seeds = range(args.seeds or campaign.seeds)
         runs = campaign.runs(args.preset or campaign.preset, args.datasets or campaign.datasets, args.methods, seeds)
     else:
-        near = nearest(args.campaign, CAMPAIGNS)
+        near = suggestion(args.campaign, CAMPAIGNS)
         raise ValueError(f"CAMPAIGN: unknown value {args.campaign!r}{near}, or a .jsonl file")
     if not runs:
         raise ValueError(f"--datasets, --methods: no such runs among the {args.campaign}")
@@ -128,20 +109,16 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
     return [dataclasses.replace(config, **asked) for config in runs] if asked else runs
 
 
-def hand_over(
+def run_by_snakemake(
     args: argparse.Namespace, runs: list[RunConfig], left: list[RunConfig], at_once: int, device: str
 ) -> None:
     """The runs to Snakemake, here or on a cluster."""
-    from gdwlib.sweeps import by_snakemake as workflow
-
     how, settings = [], {}
     if args.profile is not None:
         how += ["--profile", str(args.profile.resolve())]
     if args.cores is not None:
         how += ["--cores", str(at_once)]
         if device == "cuda" and args.profile is None:
-            import torch
-
             settings["runs_per_gpu"] = args.runs_per_gpu or 1
             how += ["--resources", f"gpu_places={settings['runs_per_gpu'] * torch.cuda.device_count()}"]
     for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
@@ -150,18 +127,16 @@ def hand_over(
             for train in (True, False):
                 source.load(args.folders.data, train)
     folders = Folders(args.folders.outputs.resolve(), args.folders.data.resolve())
-    listed = workflow.write_list(runs, Path(args.campaign).stem, folders.outputs)
-    going = workflow.Sweep(
+    listed = by_snakemake.write_list(runs, Path(args.campaign).stem, folders.outputs)
+    going = by_snakemake.Sweep(
         listed, left, folders, how + args.snakemake, lambda text: print(text, file=sys.stderr), settings
     )
     if failed := going.train():
         raise RecordError(f"{failed} runs failed, see above; the same command tries them again")
 
 
-def expected(runs: list[RunConfig], at_once: int) -> str:
+def expected_time(runs: list[RunConfig], at_once: int) -> str:
     """How long they will take on a CPU, where all of them have records in the project's own outputs/."""
-    from gdwlib.runs.machine import cores
-
     seconds = expected_seconds(runs, Folders.named().outputs)
     if not seconds:
         return ""

@@ -19,8 +19,8 @@ import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.engines import devices
 from gdwlib.runs.records import RunFolder
-from gdwlib.sweeps import by_snakemake as workflow
-from gdwlib.sweeps.campaigns import as_line
+from gdwlib.sweeps import by_snakemake
+from gdwlib.sweeps.campaigns import to_line
 
 pytest.importorskip("snakemake")
 
@@ -33,7 +33,7 @@ RUNS = [
 
 def a_list(folder: Path, runs=RUNS) -> Path:
     file = folder / "mine.jsonl"
-    file.write_text("".join(as_line(config) + "\n" for config in runs))
+    file.write_text("".join(to_line(config) + "\n" for config in runs))
     return file
 
 
@@ -137,8 +137,8 @@ def test_a_failed_run_is_told_and_the_others_are_shown(finished):
 
 def test_a_changed_rule_trains_nothing_again(finished, tmp_path):
     outputs = finished[0]
-    root = workflow.SNAKEFILE.parent
-    text = workflow.SNAKEFILE.read_text()
+    root = by_snakemake.SNAKEFILE.parent
+    text = by_snakemake.SNAKEFILE.read_text()
     (tmp_path / "Snakefile").write_text(text.replace("-m gdwlib run", "-W ignore -m gdwlib run"))
     shutil.copytree(root / "profiles", tmp_path / "profiles")
     listed = a_list(outputs, RUNS[:2]).relative_to(outputs)
@@ -173,7 +173,7 @@ def test_what_snakemake_says_is_passed_on(tmp_path, capsys):
 
 
 def test_without_snakemake_it_says_what_to_do(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(workflow.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(by_snakemake.importlib.util, "find_spec", lambda name: None)
     assert main(["sweep", str(a_list(tmp_path)), "--cores", "1", "--outputs", str(tmp_path)]) == 1
     assert "pip install 'gdwlib[sweep]'" in capsys.readouterr().err
 
@@ -195,7 +195,7 @@ def test_a_run_may_wait_for_another_process(tmp_path):
     with pytest.raises(gdwlib.RecordError, match="is training this run"):
         gdwlib.run(config, outputs=tmp_path, progress=False)
     command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "run", "--wait", "--outputs", str(tmp_path)]
-    line = json.loads(as_line(config))
+    line = json.loads(to_line(config))
     for name in ("preset", "method", "noise", "noise_ratio"):
         command += [f"--{name.replace('_', '-')}", str(line[name])]
     waiting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -1,4 +1,4 @@
-"""Draw the README's picture again, from what is committed: `make picture`."""
+"""Draw the README's figure again, from what is committed: `make readme-figure`."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from gdwlib.companion import figures, plots
 
 def main(to: Path) -> None:
     plots.style()
-    case = gdwlib.anatomy(gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4), "cat", "dog")
+    case = gdwlib.single_image_step(gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4), "cat", "dog")
     figure = figures.messages(case, gdwlib.DATASETS["cifar10"].classes)
     figure.savefig(to / "messages.png", metadata={"Software": None})
 

@@ -1,24 +1,27 @@
-"""suspects and predict: what a finished run is good for."""
+"""suspects: which training labels are probably wrong, by a finished run."""
 
 import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from gdwlib.data.own.spelling import as_csv
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.label_errors import suspects
 from gdwlib.runs.records import RunRecord, open_record, write_file
 
+HELP = "which training labels are probably wrong, by a finished run"
 SHOWN = 10  # suspects printed
 SHEET = 48  # suspects on the contact sheet
 
 
-def suspects(args: argparse.Namespace) -> None:
-    from gdwlib.runs.label_errors import suspects as ranked
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="a run's folder or id")
+    parser.add_argument("--to", type=Path, metavar="FILE.csv", help="(default: suspects.csv in the run's folder)")
 
+
+def main(args: argparse.Namespace) -> None:
     record = open_record(args.run, args.folders.outputs)
-    found = ranked(record, args.folders.data)
+    found = suspects(record, args.folders.data)
     to = args.to or record.path / "suspects.csv"
     table = as_csv(found[0]._fields, found)
     if to.exists() and to.read_bytes() != table:
@@ -36,7 +39,7 @@ def suspects(args: argparse.Namespace) -> None:
 
 
 def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
-    """The worst as a picture; None for a table, and where there is no matplotlib."""
+    """A contact sheet of the worst; None for a table, and where there is no matplotlib."""
     config = RunConfig.of_record(record.config)
     if config.is_table:
         return None
@@ -46,19 +49,3 @@ def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
         print(f"no contact sheet: {error.name} is needed; pip install 'gdwlib[notebooks]'", file=sys.stderr)
         return None
     return figures.as_png(figures.contact_sheet(config, worst, data))
-
-
-def predict(args: argparse.Namespace) -> None:
-    from gdwlib.runs.prediction import predict as labelled
-
-    path = Path(args.run)
-    holds_model = (path / "model.json").is_file()
-    folder = path if holds_model else open_record(args.run, args.folders.outputs).path
-    found, remarks = labelled(folder, args.source, skip_bad=args.skip_bad)
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    to = args.to or folder / f"predictions-{args.source.resolve().stem}.csv"
-    write_file(to, as_csv(found[0]._fields, found))
-    names, counts = np.unique([row.label for row in found], return_counts=True)
-    print(", ".join(f"{count} {name}" for name, count in zip(names, counts, strict=True)))
-    print(to)

@@ -31,13 +31,13 @@ PLACES = {
 VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED)
 
 
-def contents(evidence: Evidence, dataset: str = "fashion", preset: str = "small") -> pd.DataFrame:
+def paper_index(evidence: Evidence, dataset: str = "fashion", preset: str = "small") -> pd.DataFrame:
     """A row a table or figure of the paper: `shows`, `notebook`, `claims` that name it and their verdicts on this data
     set and preset, and of Tables 2 to 4 the cells whose `sign of gain` has records here (`tables.compare`)."""
     rows = {}
     for place, (shows, notebook) in PLACES.items():
         verdicts = Counter(
-            claim.here(evidence, dataset, preset)[0] for claim in CLAIMS if place in _places_of(claim.where)
+            claim.verdict_on(evidence, dataset, preset)[0] for claim in CLAIMS if place in _places_of(claim.where)
         )
         rows[place] = {"shows": shows, "notebook": notebook, "claims": _counted(verdicts, VERDICTS)}
         number = int(place[-1]) if place.startswith("Table") else None
