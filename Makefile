@@ -102,7 +102,7 @@ lint: .venv/ready
 	@echo "== Style: ruff, notebooks included"
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check gdwlib tests benchmarks data docs
-	@$(BIN)/ruff format --check --line-length 100 notebooks
+	@$(BIN)/ruff format --check notebooks
 	@echo "== Types: mypy"
 	@$(BIN)/mypy
 

@@ -1,4 +1,5 @@
-"""What all checks share, those of the notebooks by nbval too: they see the committed records and nothing else."""
+"""What all checks share, those of the notebooks by nbval too: they see the committed records and
+nothing else."""
 
 import contextlib
 import os
@@ -9,8 +10,9 @@ from pathlib import Path
 
 from jaxtyping import install_import_hook
 
-# Every annotated shape and type of the modules that compute is checked on every call the tests make. (What users call
-# first, GDW, RunConfig and the data functions, checks what it is given itself, and its messages are tested.)
+# Every annotated shape and type of the modules that compute is checked on every call the tests
+# make. (What users call first, GDW, RunConfig and the data functions, checks what it is given
+# itself, and its messages are tested.)
 COMPUTING = (
     "weighting",
     "forward_mode",
@@ -33,12 +35,14 @@ from gdwlib.runs.folders import project_folder  # noqa: E402
 from gdwlib.runs.records import RecordError  # noqa: E402
 
 ROOT = Path(__file__).parent
-START_SECONDS, CELL_SECONDS = 120, 300  # a kernel's start, and one cell; papermill itself waits for ever
+# a kernel's start, and one cell; papermill itself waits for ever
+START_SECONDS, CELL_SECONDS = 120, 300
 LONGEST = ("test_lab", "test_project", "test_training", "test_workflow", "test_processes")
 
 
 def pytest_configure(config):
-    """Give the session, its workers and every kernel they start a copy of the committed records for outputs/."""
+    """Give the session, its workers and every kernel they start a copy of the committed records for
+    outputs/."""
     if hasattr(config, "workerinput"):
         return
     copied = tempfile.mkdtemp(prefix="gdwlib-committed-")
@@ -51,13 +55,15 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files first, so that two workers end together; and cells that were never executed, which nbval passes
-    over, are an error."""
+    """The longest files first, so that two workers end together; and cells that were never
+    executed, which nbval passes over, are an error."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
     for item in items:
         cell = getattr(item, "cell", None)  # of nbval
         if cell is not None and cell.execution_count is None:
-            raise pytest.UsageError(f"{item.nodeid}: the notebook was saved with a cell not executed; make notebooks")
+            raise pytest.UsageError(
+                f"{item.nodeid}: the notebook was saved with a cell not executed; make notebooks"
+            )
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +80,8 @@ def float64():
 
 @pytest.fixture(scope="session")
 def smoke_parameters(tmp_path_factory):
-    """→ a notebook's parameters at `smoke`, with one folder of records for all, as a reader would have it."""
+    """→ a notebook's parameters at `smoke`, with one folder of records for all, as a reader would
+    have it."""
     outputs = str(tmp_path_factory.mktemp("outputs"))
 
     def parameters(path):
@@ -90,14 +97,16 @@ def smoke_parameters(tmp_path_factory):
 
 @pytest.fixture
 def execute(tmp_path):
-    """→ what runs a notebook with parameters by papermill and returns the executed one, in time or not at all; of a
-    cell that fails, what it printed is shown."""
+    """→ what runs a notebook with parameters by papermill and returns the executed one, in time or
+    not at all; of a cell that fails, what it printed is shown."""
 
     def run(path, parameters):
         out = tmp_path / path.name
         limits = {"start_timeout": START_SECONDS, "execution_timeout": CELL_SECONDS}
         try:
-            return papermill.execute_notebook(path, out, parameters, cwd=path.parent, progress_bar=False, **limits)
+            return papermill.execute_notebook(
+                path, out, parameters, cwd=path.parent, progress_bar=False, **limits
+            )
         except Exception:
             with contextlib.suppress(Exception):
                 cells = papermill.iorw.load_notebook_node(str(out)).cells

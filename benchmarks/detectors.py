@@ -1,4 +1,5 @@
-"""How well wrong labels are found: `gdwlib.suspects` beside cleanlab's confident learning and beside ranking by loss.
+"""How well wrong labels are found: `gdwlib.suspects` beside cleanlab's confident learning and
+beside ranking by loss.
 
     python benchmarks/detectors.py [--seeds N] [--settings NAME …] [--outputs DIR] [--data DIR]
 
@@ -7,12 +8,14 @@ Everything is at the `small` preset, and everyone uses the same network, schedul
     suspects         of a run of GDW, which has 2% trusted images besides
     … of Base        the same ranking of a run of plain training, which has none
     loss             of Base: its cross entropy on its own training images, as they are
-    cleanlab         confident learning (Northcutt et al. 2021) by five folds of Base; each fold's network trains on the
-                     trusted images as well. Its issues (`prune_by_noise_rate`) first, by self-confidence, then the rest
+    cleanlab         confident learning (Northcutt et al. 2021) by five folds of Base; each fold's
+                     network trains on the trusted images as well. Its issues
+                     (`prune_by_noise_rate`) first, by self-confidence, then the rest
 
-The wrong labels are known: drawn ones, and for CIFAR-10N by comparison with CIFAR-10. AUROC is over all training
-labels; precision is among as many of the most suspect as there are wrong labels. Runs and folds that are there already
-are not trained again; the folds' predictions are kept in build/detectors. Writes outputs/figures/detectors.json.
+The wrong labels are known: drawn ones, and for CIFAR-10N by comparison with CIFAR-10. AUROC is over
+all training labels; precision is among as many of the most suspect as there are wrong labels. Runs
+and folds that are there already are not trained again; the folds' predictions are kept in
+build/detectors. Writes outputs/figures/detectors.json.
 """
 
 import argparse
@@ -46,10 +49,17 @@ FOLDS = 5
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument(
+        "--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME"
+    )
     parser.add_argument("--outputs", type=Path, default=project_folder("outputs"))
     parser.add_argument("--data", type=Path, default=project_folder("data"))
-    parser.add_argument("--folds", type=Path, default=Path("build/detectors"), help="where folds' predictions are kept")
+    parser.add_argument(
+        "--folds",
+        type=Path,
+        default=Path("build/detectors"),
+        help="where folds' predictions are kept",
+    )
     args = parser.parse_args()
     to = args.outputs / "figures" / "detectors.json"
     kept = json.loads(to.read_text())["rows"] if to.is_file() else []
@@ -59,7 +69,9 @@ def main() -> None:
             kept = [row for row in kept if (row["setting"], row["seed"]) != (name, seed)] + rows
             kept.sort(key=lambda row: (list(SETTINGS).index(row["setting"]), row["seed"]))
             about = environment(torch.device("cpu"))
-            write_file(to, (json.dumps({"environment": about, "rows": kept}, indent=1) + "\n").encode())
+            write_file(
+                to, (json.dumps({"environment": about, "rows": kept}, indent=1) + "\n").encode()
+            )
             for row in rows:
                 numbers = f"AUROC {row['auroc']:.3f}, precision {row['precision']:.3f}"
                 print(f"{name}, seed {seed}: {row['detector']:16} {numbers}", flush=True)
@@ -68,7 +80,10 @@ def main() -> None:
 
 def measure(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
     """A row a detector."""
-    gdw, base = (RunConfig(method=method, preset="small", seed=seed, **SETTINGS[name]) for method in ("gdw", "base"))
+    gdw, base = (
+        RunConfig(method=method, preset="small", seed=seed, **SETTINGS[name])
+        for method in ("gdw", "base")
+    )
     split = load_split(gdw, args.data)
     labels, wrong = split.given, split.given != split.train.labels  # (N,)
     probs = {config.method: of_run(config, split, args) for config in (gdw, base)}  # (N, C)
@@ -81,7 +96,13 @@ def measure(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
         "cleanlab": confident_learning(held_out, labels),
     }
     return [
-        {"setting": name, "seed": seed, "detector": detector, "wrong": float(wrong.mean()), **judged(score, wrong)}
+        {
+            "setting": name,
+            "seed": seed,
+            "detector": detector,
+            "wrong": float(wrong.mean()),
+            **judged(score, wrong),
+        }
         for detector, score in scores.items()
     ]
 
@@ -97,8 +118,8 @@ def judged(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
 
 
 def of_run(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndarray:
-    """A run's network on its training images. A record without its network (as in the repository) is trained again,
-    elsewhere."""
+    """A run's network on its training images. A record without its network (as in the repository)
+    is trained again, elsewhere."""
     record = gdwlib.run(config, outputs=args.outputs, data=args.data)
     if not (record.path / "model.pt").is_file():
         record = gdwlib.run(config, outputs=args.folds, data=args.data)
@@ -124,11 +145,17 @@ def out_of_fold(config: RunConfig, split: Split, args: argparse.Namespace) -> np
     return probs
 
 
-def trained_on(config: RunConfig, split: Split, rest: np.ndarray, out: np.ndarray, fold: int) -> np.ndarray:
-    """Base on some of the training images and the trusted ones; → what it says of the images left out."""
+def trained_on(
+    config: RunConfig, split: Split, rest: np.ndarray, out: np.ndarray, fold: int
+) -> np.ndarray:
+    """Base on some of the training images and the trusted ones; → what it says of the images left
+    out."""
     part, meta = split.train.take(rest), split.meta
     images = Images(
-        *(np.concatenate([getattr(of, name) for of in (part, meta)]) for name in ("images", "labels", "ids"))
+        *(
+            np.concatenate([getattr(of, name) for of in (part, meta)])
+            for name in ("images", "labels", "ids")
+        )
     )
     given = np.concatenate([split.given[rest], meta.labels])
     held = split.train.take(out)

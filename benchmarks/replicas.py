@@ -1,10 +1,10 @@
-"""K runs that differ in their seed, four ways: seconds a GDW step, and what that is of a step of runs made one after
-another.
+"""K runs that differ in their seed, four ways: seconds a GDW step, and what that is of a step of
+runs made one after another.
 
     python benchmarks/replicas.py [--threads 2] [--device cpu] [--rounds 6] [--outputs outputs]
 
-For the paper's network and for that of the `small` presets. The ways take turns, round by round. The result goes into
-the file of `python -m gdwlib bench`.
+For the paper's network and for that of the `small` presets. The ways take turns, round by round.
+The result goes into the file of `python -m gdwlib bench`.
 """
 
 import argparse
@@ -26,9 +26,12 @@ from gdwlib.runs.folders import project_folder
 from gdwlib.runs.machine import keep_freed_memory
 
 
-def measure_replicas(setting: Setting, counts: list[int], rounds: int, say: Callable[[str], None]) -> list[dict]:
-    """K GDW steps on K networks: one after another, as one network in K groups (`gdwlib.engines.replicas`), by
-    `torch.func.vmap`, and in K processes of a share of the threads each. Seconds a step, and over the first."""
+def measure_replicas(
+    setting: Setting, counts: list[int], rounds: int, say: Callable[[str], None]
+) -> list[dict]:
+    """K GDW steps on K networks: one after another, as one network in K groups
+    (`gdwlib.engines.replicas`), by `torch.func.vmap`, and in K processes of a share of the threads
+    each. Seconds a step, and over the first."""
     rows = []
     for count in counts:
         ways = {
@@ -73,7 +76,9 @@ def alone(setting: Setting, count: int) -> tuple[list[Method], list[Batch]]:
 
 def one_after_another(setting: Setting, count: int) -> Callable[[], float]:
     methods, batches = alone(setting, count)
-    return lambda: timed(setting, lambda: [one.step(batch) for one, batch in zip(methods, batches, strict=True)])
+    return lambda: timed(
+        setting, lambda: [one.step(batch) for one, batch in zip(methods, batches, strict=True)]
+    )
 
 
 def in_groups(setting: Setting, count: int) -> Callable[[], float]:
@@ -89,7 +94,9 @@ def in_groups(setting: Setting, count: int) -> Callable[[], float]:
 
     def round_() -> float:
         errors = []
-        taken = timed(setting, lambda: errors.extend(train_replicas([job(k) for k in range(count)])))
+        taken = timed(
+            setting, lambda: errors.extend(train_replicas([job(k) for k in range(count)]))
+        )
         if any(errors):
             raise next(filter(None, errors))
         return taken
@@ -98,22 +105,29 @@ def in_groups(setting: Setting, count: int) -> Callable[[], float]:
 
 
 def by_vmap(setting: Setting, count: int) -> Callable[[], float]:
-    """The passes of a GDW step mapped over stacked parameters; the weighting network's own step, common to all ways
-    and small, is left out in this way's favour."""
+    """The passes of a GDW step mapped over stacked parameters; the weighting network's own step,
+    common to all ways and small, is left out in this way's favour."""
     torch.manual_seed(0)
     models = [setting.model().train() for _ in range(count)]
     model = models[0]
     params, buffers = torch.func.stack_module_state(models)
     params = {name: value.detach() for name, value in params.items()}
     lrs = dict.fromkeys(params, 0.1)
-    data = [torch.stack(parts) for parts in zip(*(setting.batch(k)[:4] for k in range(count)), strict=True)]
+    data = [
+        torch.stack(parts)
+        for parts in zip(*(setting.batch(k)[:4] for k in range(count)), strict=True)
+    ]
 
     def step(params, buffers, x, y, x_meta, y_meta):
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
-        response, _ = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
-        w = weighting.zero_mean(weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
+        response, _ = bilevel.look_ahead(
+            model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done
+        )
+        w = weighting.zero_mean(
+            weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y
+        )
         return done.pullback(w * d1)[0], done.buffers
 
     def work() -> None:
@@ -124,13 +138,16 @@ def by_vmap(setting: Setting, count: int) -> Callable[[], float]:
 
 
 def in_processes(setting: Setting, count: int) -> Callable[..., float]:
-    """Each process holds one replica and steps when told to. They share this one's threads, at least one each."""
+    """Each process holds one replica and steps when told to. They share this one's threads, at
+    least one each."""
     context = multiprocessing.get_context("spawn")
     threads = max(1, torch.get_num_threads() // count)
     pipes, workers = [], []
     for k in range(count):
         here, there = context.Pipe()
-        workers.append(context.Process(target=worker, args=(setting, k, threads, there), daemon=True))
+        workers.append(
+            context.Process(target=worker, args=(setting, k, threads, there), daemon=True)
+        )
         workers[-1].start()
         pipes.append(here)
     for pipe in pipes:
@@ -164,7 +181,9 @@ def worker(setting: Setting, seed: int, threads: int, pipe) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -175,7 +194,9 @@ def main() -> None:
     rows = []
     for changes in (dict(depth=32), dict(depth=8, size=14), dict(depth=8, size=16, batch_size=16)):
         setting = Setting(device=args.device, **changes)
-        rows += measure_replicas(setting, [2, 4], args.rounds, lambda text: print(text, file=sys.stderr))
+        rows += measure_replicas(
+            setting, [2, 4], args.rounds, lambda text: print(text, file=sys.stderr)
+        )
     print(as_text("replicas", rows))
     keep(result_path(args.outputs, setting), "replicas", rows, setting)
 

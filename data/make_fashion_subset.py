@@ -1,6 +1,7 @@
-"""Make fashion-mnist-subset.npz from the full Fashion-MNIST: the first 1,000 train and 200 test images of each class.
+"""Make fashion-mnist-subset.npz from the full Fashion-MNIST: the first 1,000 train and 200 test
+images of each class.
 
-    python data/make_fashion_subset.py        # downloads the full set into data/ first, where it is missing
+    python data/make_fashion_subset.py   # downloads the full set into data/ first, where missing
 
 Ids are positions in the full train and test sets.
 """

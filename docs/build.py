@@ -1,4 +1,5 @@
-"""The site: executed notebooks, tables and the API reference as static pages, from what is committed: `make site`."""
+"""The site: executed notebooks, tables and the API reference as static pages, from what is
+committed: `make site`."""
 
 import base64
 import functools
@@ -31,9 +32,19 @@ from gdwlib.runs.config import fields_described
 ROOT = Path(__file__).parents[1]
 MODULES = (  # in the API reference, besides methods and data, which have sections of their own
     "weighting", "forward_mode", "bilevel", "learner", "models", "bench",
-    *(f"companion.{name}" for name in ("evidence", "tables", "paper", "contents", "plots", "figures", "explorer")),
+    *(
+        f"companion.{name}"
+        for name in ("evidence", "tables", "paper", "paper_index", "plots", "figures", "explorer")
+    ),
 )  # fmt: skip
-PAGES = ("README.md", "profiles/README.md", "outputs/README.md", "data/README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+PAGES = (
+    "README.md",
+    "profiles/README.md",
+    "outputs/README.md",
+    "data/README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+)
 SCALES = (("cifar10", "paper"), ("cifar100", "paper"), ("fashion", "small"), ("cifar10", "small"))
 
 
@@ -42,16 +53,20 @@ def revision(path: Path) -> str:
     """The commit that last changed a file; empty outside a checkout, and without git."""
     git = ["git", "log", "-1", "--format=%h", "--", str(path)]
     try:
-        return subprocess.run(git, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        return subprocess.run(
+            git, cwd=ROOT, capture_output=True, text=True, check=False
+        ).stdout.strip()
     except OSError:
         return ""
 
 
 def provenance(figure: bytes, path: Path, records: dict) -> dict:
-    """What a figure of a notebook was drawn from: `plots.set_provenance` writes it into the figure. Of runs that have no
-    record among `records`, which the notebook trained itself, the name is all there is."""
+    """What a figure of a notebook was drawn from: `plots.set_provenance` writes it into the figure.
+    Of runs that have no record among `records`, which the notebook trained itself, the name is all
+    there is."""
     sources = Image.open(io.BytesIO(figure)).info.get("Keywords", "").split()
-    names = [name for name in sources if "/" not in name]  # of runs; the others are files of outputs/
+    # of runs; the others are files of outputs/
+    names = [name for name in sources if "/" not in name]
     found = [records[name] for name in names if name in records]
     return {
         "notebook": path.stem,
@@ -66,7 +81,9 @@ def provenance(figure: bytes, path: Path, records: dict) -> dict:
 
 def told(source: dict) -> str:
     """The provenance under a figure."""
-    notebook = f"; notebook at revision <code>{source['revision']}</code>" if source["revision"] else ""
+    notebook = (
+        f"; notebook at revision <code>{source['revision']}</code>" if source["revision"] else ""
+    )
     if source["files"]:
         files = ", ".join(f"<code>outputs/{html.escape(name)}</code>" for name in source["files"])
         return f'<p class="from">From {files}{notebook}.</p>'
@@ -77,8 +94,10 @@ def told(source: dict) -> str:
     if not code:
         return f'<p class="from">From a run that the notebook trains itself, {runs}{notebook}.</p>'
     return (
-        f'<details class="from"><summary>From {len(source["runs"])} runs, seeds {seeds}{notebook}</summary>'
-        f"Trained by code at <code>{code}</code>. A run id ends in the hash of its configuration.<br>{runs}</details>"
+        f'<details class="from"><summary>From {len(source["runs"])} runs, seeds {seeds}{notebook}'
+        "</summary>"
+        f"Trained by code at <code>{code}</code>. A run id ends in the hash of its "
+        f"configuration.<br>{runs}</details>"
     )
 
 
@@ -92,10 +111,14 @@ def stage(source: Path, records: dict) -> list[dict]:
             cells.append(cell)
             for output in cell.get("outputs", []):
                 if "image/png" in output.get("data", {}):
-                    every.append(provenance(base64.b64decode(output["data"]["image/png"]), path, records))
+                    every.append(
+                        provenance(base64.b64decode(output["data"]["image/png"]), path, records)
+                    )
                     anchor = f"figure-{sum(one['notebook'] == path.stem for one in every)}"
                     every[-1]["anchor"] = anchor
-                    cells.append(nbformat.v4.new_markdown_cell(f'<div id="{anchor}">{told(every[-1])}</div>'))
+                    cells.append(
+                        nbformat.v4.new_markdown_cell(f'<div id="{anchor}">{told(every[-1])}</div>')
+                    )
         notebook.cells = cells
         to = source / "notebooks" / path.name
         to.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +133,8 @@ def stage(source: Path, records: dict) -> list[dict]:
 
 
 def relinked(text: str, home: Path, page: Path, source: Path) -> str:
-    """Links to pages of the site stay; those to other files of the repository become their names."""
+    """Links to pages of the site stay; those to other files of the repository become their
+    names."""
 
     def one(match: re.Match) -> str:
         target = match[2].split("#")[0]
@@ -118,24 +142,37 @@ def relinked(text: str, home: Path, page: Path, source: Path) -> str:
             return match[0]
         path = (home / target).resolve().relative_to(ROOT)
         if path.parts[0] == "notebooks" or str(path) in PAGES:
-            return match[0].replace("README.md", "index.md") if str(path) == "README.md" else match[0]
+            return (
+                match[0].replace("README.md", "index.md") if str(path) == "README.md" else match[0]
+            )
         return match[1]
 
     text = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", one, text)
     if page.name == "index.md":
-        names = ["Notebooks", *sorted(f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb"))]
+        names = [
+            "Notebooks",
+            *sorted(f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")),
+        ]
         for head, entries in (
             (names[0], names[1:]),
-            ("Reference", ["tables", "api", "figures", *(name.removesuffix(".md") for name in PAGES[1:])]),
+            (
+                "Reference",
+                ["tables", "api", "figures", *(name.removesuffix(".md") for name in PAGES[1:])],
+            ),
         ):
-            text += f"\n\n```{{toctree}}\n:hidden:\n:caption: {head}\n\n" + "\n".join(entries) + "\n```\n"
+            text += (
+                f"\n\n```{{toctree}}\n:hidden:\n:caption: {head}\n\n"
+                + "\n".join(entries)
+                + "\n```\n"
+            )
     return text
 
 
 def table_page(source: Path, evidence: Evidence) -> None:
     """Tables 2 to 4, ours beside the paper's."""
     plots.style()
-    text = "# The paper's tables, ours beside them\n\nFrom the committed records, as by `python -m gdwlib table N`.\n"
+    text = "# The paper's tables, ours beside them\n\n"
+    text += "From the committed records, as by `python -m gdwlib table N`.\n"
     (source / "drawn").mkdir()
     for number, (dataset, preset) in itertools.product(tables.TABLES, SCALES):
         frame = tables.compare(number, evidence, dataset, preset)
@@ -145,16 +182,20 @@ def table_page(source: Path, evidence: Evidence) -> None:
         figure = source / "drawn" / f"table{number}-{dataset}-{preset}.png"
         figures.gains(frame, evidence).savefig(figure)
         table = tables.readable(frame).to_html(na_rep="–", border=0)
-        text += f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{figure.name})\n"
+        text += (
+            f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{figure.name})\n"
+        )
     (source / "tables.md").write_text(text)
 
 
 def figure_page(source: Path, every: list[dict]) -> None:
     """Where every figure comes from, in one table."""
-    text = "# Where the figures come from\n\nUnder each figure of a notebook stand the runs themselves.\n\n"
+    text = "# Where the figures come from\n\n"
+    text += "Under each figure of a notebook stand the runs themselves.\n\n"
     text += "| figure | runs | seeds | trained by code at | notebook at |\n|---|---|---|---|---|\n"
     for one in every:
-        place = f"notebooks/{one['notebook']}.html#{one['anchor']}"  # an anchor of ours, which Sphinx does not know
+        # an anchor of ours, which Sphinx does not know
+        place = f"notebooks/{one['notebook']}.html#{one['anchor']}"
         link = f'<a href="{place}">{one["notebook"]}, {one["anchor"].replace("-", " ")}</a>'
         seeds, code = (", ".join(map(str, one[name])) or "–" for name in ("seeds", "code"))
         what = len(one["runs"]) or ", ".join(f"`{name}`" for name in one["files"]) or "–"
@@ -164,7 +205,13 @@ def figure_page(source: Path, every: list[dict]) -> None:
 
 def api_page(source: Path) -> None:
     """Every public name, by its docstring."""
-    kinds: dict[str, list[str]] = {"Functions": [], "Classes": [], "Errors": [], "Registries": [], "Constants": []}
+    kinds: dict[str, list[str]] = {
+        "Functions": [],
+        "Classes": [],
+        "Errors": [],
+        "Registries": [],
+        "Constants": [],
+    }
     for name in gdwlib.__all__:
         thing = getattr(gdwlib, name)
         if isinstance(thing, type):
@@ -173,7 +220,8 @@ def api_page(source: Path) -> None:
             kinds["Functions"].append(name)
         else:
             kinds["Registries" if isinstance(thing, dict) else "Constants"].append(name)
-    text = "API reference\n=============\n\nWhat ``import gdwlib`` gives. Shapes are in brackets: (n, C).\n\n"
+    text = "API reference\n=============\n\n"
+    text += "What ``import gdwlib`` gives. Shapes are in brackets: (n, C).\n\n"
     for kind, names in kinds.items():
         text += f"{kind}\n{'-' * len(kind)}\n\n"
         for name in names:
@@ -186,7 +234,11 @@ def api_page(source: Path) -> None:
             elif kind == "Functions":
                 text += f".. autofunction:: {home}.{name}\n\n"
             else:
-                text += f".. autoclass:: {home}.{name}\n" + "   :members:\n" * (kind == "Classes") + "\n"
+                text += (
+                    f".. autoclass:: {home}.{name}\n"
+                    + "   :members:\n" * (kind == "Classes")
+                    + "\n"
+                )
                 if name == "RunConfig":
                     text += config_table()
     text += "Modules\n-------\n\n"
@@ -205,8 +257,14 @@ def api_page(source: Path) -> None:
 
 def module(name: str) -> str:
     """All of a module but what stands among the public names already."""
-    public = ", ".join(key for key in gdwlib.__all__ if getattr(getattr(gdwlib, key), "__module__", None) == name)
-    return f".. automodule:: {name}\n   :members:\n" + f"   :exclude-members: {public}\n" * bool(public) + "\n"
+    public = ", ".join(
+        key for key in gdwlib.__all__ if getattr(getattr(gdwlib, key), "__module__", None) == name
+    )
+    return (
+        f".. automodule:: {name}\n   :members:\n"
+        + f"   :exclude-members: {public}\n" * bool(public)
+        + "\n"
+    )
 
 
 def config_table() -> str:
@@ -247,7 +305,9 @@ def broken(site: Path) -> Iterator[str]:
             to = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not to.exists():
                 yield f"{path.relative_to(site)}: {target} does not exist"
-            elif parts.fragment and to in pages and unquote(parts.fragment) not in pages[to].anchors:
+            elif (
+                parts.fragment and to in pages and unquote(parts.fragment) not in pages[to].anchors
+            ):
                 yield f"{path.relative_to(site)}: {target} has no such place"
 
 

@@ -1,5 +1,5 @@
-"""Sphinx's settings for the pages that build.py puts together. Nothing is fetched: equations are MathML in a font that
-comes along, and the search index is a file."""
+"""Sphinx's settings for the pages that build.py puts together. Nothing is fetched: equations are
+MathML in a font that comes along, and the search index is a file."""
 
 import html
 import re
@@ -21,7 +21,10 @@ html_title = "gdwlib"
 html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # which a page opened from a folder may not fetch
 html_math_renderer = "mathml"
-html_static_path = ["static", str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf")]
+html_static_path = [
+    "static",
+    str(Path(ziamath.__file__).parent / "fonts" / "STIXTwoMath-Regular.ttf"),
+]
 
 nb_execution_mode = "off"  # the notebooks are shown as they are committed
 nb_output_stderr = "remove"
@@ -79,19 +82,26 @@ class LinkEquations(SphinxPostTransform):
 
     def run(self, **_) -> None:
         for text in list(self.document.findall(nodes.Text)):
-            if isinstance(text.parent, (nodes.reference, nodes.literal, nodes.literal_block, nodes.title, nodes.raw)):
+            if isinstance(
+                text.parent,
+                (nodes.reference, nodes.literal, nodes.literal_block, nodes.title, nodes.raw),
+            ):
                 continue
             pieces = re.split(r"\b((?:Eq\.|Equation)\s(\d+))\b", text.astext())
             if len(pieces) == 1:
                 continue
             new = []
-            for plain, shown, number in zip(pieces[::3], [*pieces[1::3], None], [*pieces[2::3], None], strict=True):
+            for plain, shown, number in zip(
+                pieces[::3], [*pieces[1::3], None], [*pieces[2::3], None], strict=True
+            ):
                 new.append(nodes.Text(plain))
                 if number in EQUATIONS:
                     here = self.env.docname
                     page = EQUATIONS[number]
                     uri = "" if page == here else self.app.builder.get_relative_uri(here, page)
-                    new.append(nodes.reference("", shown, internal=True, refuri=f"{uri}#equation-{number}"))
+                    new.append(
+                        nodes.reference("", shown, internal=True, refuri=f"{uri}#equation-{number}")
+                    )
                 elif shown:
                     new.append(nodes.Text(shown))
             text.parent.replace(text, new)

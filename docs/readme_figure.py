@@ -13,10 +13,16 @@ from gdwlib.companion import figures, plots
 
 def main(to: Path) -> None:
     plots.style()
-    case = gdwlib.single_image_step(gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4), "cat", "dog")
+    case = gdwlib.single_image_step(
+        gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4), "cat", "dog"
+    )
     figure = figures.messages(case, gdwlib.DATASETS["cifar10"].classes)
     figure.savefig(to / "messages.png", metadata={"Software": None})
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parents[1] / "outputs" / "figures")
+    main(
+        Path(sys.argv[1])
+        if len(sys.argv) > 1
+        else Path(__file__).parents[1] / "outputs" / "figures"
+    )

@@ -1,4 +1,5 @@
-"""gdwlib: Generalized Data Weighting via Class-level Gradient Manipulation (NeurIPS 2021), exact and usable.
+"""gdwlib: Generalized Data Weighting via Class-level Gradient Manipulation (NeurIPS 2021), exact
+and usable.
 
     gdw = gdwlib.GDW(model, optimizer, num_classes)      # in your own training loop
     record = gdwlib.run(gdwlib.RunConfig(method="gdw"))  # an experiment of the paper
@@ -40,4 +41,8 @@ from gdwlib.sweeps.in_process import run_replicas as run_replicas
 from gdwlib.weighting import zero_mean as zero_mean
 
 __version__ = "0.1.0"
-__all__ = [name for name, thing in globals().items() if not name.startswith("_") and not isinstance(thing, _Module)]
+__all__ = [
+    name
+    for name, thing in globals().items()
+    if not name.startswith("_") and not isinstance(thing, _Module)
+]

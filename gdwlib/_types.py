@@ -1,4 +1,5 @@
-"""Shape annotations: jaxtyping's where it is installed (the tests check every call), inert stand-ins on a bare node."""
+"""Shape annotations: jaxtyping's where it is installed (the tests check every call), inert
+stand-ins on a bare node."""
 
 from typing import TYPE_CHECKING
 

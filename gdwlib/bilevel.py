@@ -1,12 +1,14 @@
 """The exact meta-gradient of one virtual SGD step, without a second-order graph.
 
-With θ̂ = θ - (1/n) D Jᵀc (c the (n, C) logit gradient, J the Jacobian of all train logits, batch norm's coupling
-included, D each parameter's learning rate), the virtual step is linear in c. Hence, with v = ∇L_meta(θ̂),
+With θ̂ = θ - (1/n) D Jᵀc (c the (n, C) logit gradient, J the Jacobian of all train logits, batch
+norm's coupling included, D each parameter's learning rate), the virtual step is linear in c. Hence,
+with v = ∇L_meta(θ̂),
 
     ∂L_meta/∂c = -(1/n) J D v,
 
-one forward-mode product on the train batch. Everything here is functional (parameters and buffers in, gradients
-and buffers out) and touches no module's state, so that it can be vmapped over replicas.
+one forward-mode product on the train batch. Everything here is functional (parameters and buffers
+in, gradients and buffers out) and touches no module's state, so that it can be vmapped over
+replicas.
 """
 
 import contextlib
@@ -33,7 +35,8 @@ RandomState = tuple[Tensor, Tensor | None]  # of the host's generator and the ac
 
 
 def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[Tensor, State]:
-    """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics); changes nothing."""
+    """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics);
+    changes nothing."""
     moved = {name: buffer.clone() for name, buffer in buffers.items()}
     with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward mode
         out = functional_call(model, (params, moved), (x,))
@@ -51,13 +54,16 @@ class Activations(NamedTuple):
 
 
 class ForwardPass:
-    """One forward pass over a train batch, to be pulled back, and pushed forward, as often as needed."""
+    """One forward pass over a train batch, to be pulled back, and pushed forward, as often as
+    needed."""
 
     logits: Float[Tensor, "n C"]
     buffers: State  # as the pass left them
     random: RandomState  # that it started from
 
-    def __init__(self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True):
+    def __init__(
+        self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
+    ):
         self.keep, self.random = keep, random_state(x)
         self._inputs = model, params, buffers, x
         self.logits, self.buffers = self._run()
@@ -78,32 +84,43 @@ class ForwardPass:
     @property
     def activations(self) -> Activations:
         if self._activations is None:
-            with random_state_replayed(self.random, self._inputs[-1]):  # dropout draws the same masks
+            # dropout draws the same masks
+            with random_state_replayed(self.random, self._inputs[-1]):
                 self._run()
         return self._activations
 
     def release_activations(self) -> None:
-        """Give the activations' memory back until they are needed again, unless they were to be kept."""
+        """Give the activations' memory back until they are needed again, unless they were to be
+        kept."""
         if not self.keep:
             self._activations = None
 
     def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[State]:
-        """(Jᵀc,), without a graph of its own. last=True: give each activation's memory back on the way."""
+        """(Jᵀc,), without a graph of its own. last=True: give each activation's memory back on the
+        way."""
         return self.activations.pullback(c, retain_graph=not last)
 
 
 @torch.no_grad()
-def forward(model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True) -> ForwardPass:
-    """Run the model on a batch, in whatever mode it is in. keep=False: hold its activations only while they are
-    used, for the price of a second pass when they are used again."""
+def forward(
+    model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
+) -> ForwardPass:
+    """Run the model on a batch, in whatever mode it is in. keep=False: hold its activations only
+    while they are used, for the price of a second pass when they are used again."""
     return ForwardPass(model, params, buffers, x, keep)
 
 
 @torch.no_grad()
 def meta_gradient(
-    model: nn.Module, params: State, buffers: State, x_meta: Tensor, y_meta: Int[Tensor, " m"], count: int | None = None
+    model: nn.Module,
+    params: State,
+    buffers: State,
+    x_meta: Tensor,
+    y_meta: Int[Tensor, " m"],
+    count: int | None = None,
 ) -> tuple[State, Float[Tensor, " m"]]:
-    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8); and these.
+    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8);
+    and these.
 
     Args:
         count: of the whole meta batch, where this is a part of it: its share of v.
@@ -114,13 +131,20 @@ def meta_gradient(
 
     values, pullback = vjp(losses, params)  # type: ignore[misc]  # not torch.func.grad, which builds a graph of the gradient as well
     mean = torch.full_like(values, 1 / (count or len(x_meta)))
-    return pullback(mean, retain_graph=False)[0], values  # freed on the way back: the peak of a plain step's
+    # freed on the way back: the peak of a plain step's
+    return pullback(mean, retain_graph=False)[0], values
 
 
 def tangent(
-    model: nn.Module, params: State, buffers: State, x: Tensor, direction: State, forward_pass: ForwardPass
+    model: nn.Module,
+    params: State,
+    buffers: State,
+    x: Tensor,
+    direction: State,
+    forward_pass: ForwardPass,
 ) -> Float[Tensor, "n C"]:
-    """J·direction: how the logits of a forward pass move when the parameters move along `direction`."""
+    """J·direction: how the logits of a forward pass move when the parameters move along
+    `direction`."""
 
     _, outputs, intact = forward_pass.activations
 
@@ -133,7 +157,9 @@ def tangent(
             return jvp(run, (params,), (direction,))[1]
         except NotImplementedError as error:
             reason = str(error).splitlines()[0].split(". ")[0]
-            raise NotImplementedError(f"model: no forward mode for one of its operations ({reason})") from error
+            raise NotImplementedError(
+                f"model: no forward mode for one of its operations ({reason})"
+            ) from error
 
 
 def look_ahead(
@@ -147,7 +173,8 @@ def look_ahead(
     y_meta: Int[Tensor, " m"],
     forward_pass: ForwardPass,
 ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
-    """How the meta loss after one virtual SGD step answers to the logit gradient that makes the step.
+    """How the meta loss after one virtual SGD step answers to the logit gradient that makes the
+    step.
 
     Args:
         lrs: D, the learning rate by parameter name.
@@ -161,7 +188,8 @@ def look_ahead(
     theta_hat = params
     if c is not None:
         (gradient,) = forward_pass.pullback(c / n)
-        theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
+        # Eq. 9
+        theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}
     forward_pass.release_activations()
     v, meta_losses = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
     d_v = {name: lrs[name] * v[name] for name in v}
@@ -169,9 +197,11 @@ def look_ahead(
 
 
 def random_state(x: Tensor) -> RandomState:
-    """The states of the generators that layers working on `x` draw from: the host's, and its accelerator's."""
+    """The states of the generators that layers working on `x` draw from: the host's, and its
+    accelerator's."""
     if x.device.type == "cpu" or (x.is_cuda and torch.cuda.is_current_stream_capturing()):
-        return torch.get_rng_state(), None  # a captured step draws nothing on the device, see `capture`
+        # a captured step draws nothing on the device, see `capture`
+        return torch.get_rng_state(), None
     return torch.get_rng_state(), torch.get_device_module(x.device).get_rng_state(*_index(x))
 
 
@@ -187,7 +217,8 @@ def _index(x: Tensor) -> tuple:
 
 @contextlib.contextmanager
 def random_state_replayed(state: RandomState, x: Tensor) -> Iterator[None]:
-    """Draw once more the random numbers drawn since `state`, then go on from where the generators were."""
+    """Draw once more the random numbers drawn since `state`, then go on from where the generators
+    were."""
     now = random_state(x)
     _set_random_state(state, x)
     try:
@@ -199,22 +230,32 @@ def random_state_replayed(state: RandomState, x: Tensor) -> Iterator[None]:
 def trainable_parameters(
     model: nn.Module, optimizer: torch.optim.Optimizer, name: str = "optimizer"
 ) -> tuple[State, dict[str, float]]:
-    """The parameters an optimizer step would move, detached, and each one's current learning rate, by name.
+    """The parameters an optimizer step would move, detached, and each one's current learning rate,
+    by name.
 
     Raises:
         ValueError: the optimizer owns none of the model's parameters, or needs a closure.
     """
     if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError(f"{name}: LBFGS evaluates the model by itself; use one that steps on given gradients")
-    lr_of = {id(param): group["lr"] for group in optimizer.param_groups for param in group["params"]}
+        raise ValueError(
+            f"{name}: LBFGS evaluates the model by itself; use one that steps on given gradients"
+        )
+    lr_of = {
+        id(param): group["lr"] for group in optimizer.param_groups for param in group["params"]
+    }
     own = {key: p for key, p in model.named_parameters() if p.requires_grad and id(p) in lr_of}
     if not own:
         raise ValueError(f"{name}: holds none of the trainable parameters it should")
-    return {key: p.detach() for key, p in own.items()}, {key: lr_of[id(p)] for key, p in own.items()}
+    return {key: p.detach() for key, p in own.items()}, {
+        key: lr_of[id(p)] for key, p in own.items()
+    }
 
 
 def optimizer_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, gradient: State, max_norm: float | None = None
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    gradient: State,
+    max_norm: float | None = None,
 ) -> None:
     """Hand `gradient` (by parameter name) to the optimizer and step."""
     optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,5 @@
-"""GDW: Algorithm 1 of the paper, as an object for any training loop. MWNet is the same with `level="instance"`."""
+"""GDW: Algorithm 1 of the paper, as an object for any training loop. MWNet is the same with
+`level="instance"`."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +17,17 @@ from gdwlib.models import WeightNet
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What one step saw and used. Everything is detached and on the device; `float()` synchronises."""
+    """What one step saw and used. Everything is detached and on the device; `float()`
+    synchronises."""
 
-    train_loss: Float[Tensor, ""]  # unweighted mean cross entropy of the train batch at θ_{τ-1}, nats
-    meta_loss: Float[Tensor, ""]  # mean cross entropy of the meta batch at θ̂, nats; NaN where no meta step was made
+    # unweighted mean cross entropy of the train batch at θ_{τ-1}, nats
+    train_loss: Float[Tensor, ""]
+    # mean cross entropy of the meta batch at θ̂, nats; NaN where no meta step was made
+    meta_loss: Float[Tensor, ""]
     logits: Float[Tensor, "n C"]  # of the train batch at θ_{τ-1}
     first_weights: Float[Tensor, "n C"]  # ω after the first Eq. 4
-    class_weights: Float[Tensor, "n C"]  # ω′ after Eq. 11 and the second Eq. 4: what the model's update used
+    # ω′ after Eq. 11 and the second Eq. 4: what the model's update used
+    class_weights: Float[Tensor, "n C"]
     class_gradient: Float[Tensor, "n C"]  # g = ∂L_meta/∂ω; zero where no meta step was made
 
 
@@ -37,7 +42,9 @@ def make_weight_optimizer(
 ) -> torch.optim.Optimizer:
     """The paper's Adam for V; or "sgd", with Nesterov momentum 0.9."""
     if kind == "sgd":
-        return torch.optim.SGD(weight_net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay)
+        return torch.optim.SGD(
+            weight_net.parameters(), lr, momentum=0.9, nesterov=True, weight_decay=weight_decay
+        )
     return torch.optim.Adam(weight_net.parameters(), lr, weight_decay=weight_decay)
 
 
@@ -45,32 +52,40 @@ class GDW:
     """Generalized Data Weighting around an unmodified model and optimizer::
 
         gdw = GDW(model, optimizer, num_classes=10)
-        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):  # the latter must not end first
+        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):  # the latter must not end
+        first
             out = gdw.step(x, y, x_meta, y_meta)
 
-    Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used: operations that
-    PyTorch has no forward mode for (`spectral_norm` and `weight_norm` parametrizations, `EmbeddingBag`, `LSTM` on a CPU
-    unless `torch.backends.mkldnn` is off, compiled or checkpointed modules; an error says so and nothing is updated),
-    and layers that draw random numbers from elsewhere than PyTorch's generators. A parameter
-    that the model does not use counts as one with gradient zero, so that weight decay still acts on it.
+    Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used:
+    operations that PyTorch has no forward mode for (`spectral_norm` and `weight_norm`
+    parametrizations, `EmbeddingBag`, `LSTM` on a CPU unless `torch.backends.mkldnn` is off,
+    compiled or checkpointed modules; an error says so and nothing is updated), and layers that draw
+    random numbers from elsewhere than PyTorch's generators. A parameter that the model does not use
+    counts as one with gradient zero, so that weight decay still acts on it.
 
     Args:
         model: any module mapping x to (n, C) logits.
-        optimizer: a `torch.optim` optimizer over (some of) its parameters. The virtual step uses each parameter
-            group's current learning rate, without momentum or weight decay. Parameters that are frozen or not in
-            the optimizer stay as they are.
+        optimizer: a `torch.optim` optimizer over (some of) its parameters. The virtual step uses
+            each parameter group's current learning rate, without momentum or weight decay.
+            Parameters that are frozen or not in the optimizer stay as they are.
         num_classes: C, at least 2.
-        weight_net: maps (n, 1) detached losses to (n, 1) weights; default `WeightNet()` (1-100-1, sigmoid).
-        weight_optimizer: an optimizer over its parameters; default Adam(lr=1e-3, weight_decay=1e-4).
-        class_lr: η_ω of Eq. 11; default 0.1·n·C, which is the paper's 100 and 1000 at n = 100, C = 10 and 100.
+        weight_net: maps (n, 1) detached losses to (n, 1) weights; default `WeightNet()` (1-100-1,
+            sigmoid).
+        weight_optimizer: an optimizer over its parameters; default Adam(lr=1e-3,
+            weight_decay=1e-4).
+        class_lr: η_ω of Eq. 11; default 0.1·n·C, which is the paper's 100 and 1000 at n = 100, C =
+            10 and 100.
         clip: the largest change of a weight in one step (Eq. 11).
         zero_mean: impose Eq. 4; False is the paper's Appendix B.2.
-        level: "class" (GDW) or "instance" (MWNet: one weight an example, from the updated weighting network).
-        normalise: at the instance level, scale the weights of a batch to a mean of one (MWNet's authors' recipe for
-            imbalance).
-        meta_every: make the meta step every so many steps and use the weighting network as it is in between.
+        level: "class" (GDW) or "instance" (MWNet: one weight an example, from the updated weighting
+            network).
+        normalise: at the instance level, scale the weights of a batch to a mean of one (MWNet's
+            authors' recipe for imbalance).
+        meta_every: make the meta step every so many steps and use the weighting network as it is in
+            between.
         max_grad_norm: clip the model's gradient to this ℓ₂ norm.
-        save_memory: hold one batch's activations at a time instead of two, for one more forward pass a step.
+        save_memory: hold one batch's activations at a time instead of two, for one more forward
+            pass a step.
 
     Raises:
         ValueError: an argument out of range, named.
@@ -104,37 +119,50 @@ class GDW:
         ):
             if value is None and "None" in want:
                 continue
-            number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+            number = isinstance(value, int if kind is int else int | float) and not isinstance(
+                value, bool
+            )
             if not number or not math.isfinite(value) or value < least or value == 0:
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
         if normalise and level != "instance":
-            raise ValueError("normalise: for level='instance' only; Eq. 4 ties the weights of level='class' together")
+            raise ValueError(
+                "normalise: for level='instance' only; Eq. 4 ties the weights of level='class' "
+                "together"
+            )
         if weight_optimizer is not None and weight_net is None:
-            raise ValueError("weight_optimizer: give the weight_net whose parameters it optimizes as well")
+            raise ValueError(
+                "weight_optimizer: give the weight_net whose parameters it optimizes as well"
+            )
         self.model, self.optimizer = model, optimizer
         self.learner = Learner(model, optimizer, num_classes, max_grad_norm, save_memory)
         self.weight_net = weight_net or default_weight_net(model)
         self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
         bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
-        self.num_classes, self.level, self.zero_mean, self.normalise = num_classes, level, zero_mean, normalise
+        self.num_classes, self.level = num_classes, level
+        self.zero_mean, self.normalise = zero_mean, normalise
         self.class_lr, self.clip, self.meta_every = class_lr, clip, meta_every
         self.steps = 0
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> StepOutput:
-        """One iteration of Algorithm 1: updates the model, the optimizers and the weighting network.
+        """One iteration of Algorithm 1: updates the model, the optimizers and the weighting
+        network.
 
         Args:
-            x, y: the train batch, (n, ...) floats and (n,) integer labels in 0..C-1, possibly wrong.
+            x, y: the train batch, (n, ...) floats and (n,) integer labels in 0..C-1, possibly
+                wrong.
             x_meta, y_meta: the meta batch, likewise, of any size m, with labels to be trusted.
 
         Raises:
             ValueError: shapes, types or labels that cannot be, named; nothing is updated.
-            FloatingPointError: non-finite images or logits; nothing is updated. On an accelerator what would need
-                a synchronisation (label range, finiteness) is raised by the next `check()` or `state_dict()`.
+            FloatingPointError: non-finite images or logits; nothing is updated. On an accelerator
+                what would need a synchronisation (label range, finiteness) is raised by the next
+                `check()` or `state_dict()`.
         """
         self.learner.check_batches(x, y, x_meta, y_meta)
-        phi, _ = bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
+        phi, _ = bilevel.trainable_parameters(
+            self.weight_net, self.weight_optimizer, "weight_optimizer"
+        )
         make_meta_step = self.steps % self.meta_every == 0
         n = len(x)
 
@@ -148,17 +176,22 @@ class GDW:
         w, pull_weights, v_moved = vjp(weights_of, phi, has_aux=True)  # type: ignore[misc]  # (n, C) Eq. 4
 
         if make_meta_step:
-            # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule, to φ
+            # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule,
+            # to φ
             c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
-            response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)  # (n, C) ∂L_meta/∂c, Eq. 9
+            # (n, C) ∂L_meta/∂c, Eq. 9
+            response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)
             g = d1 * response  # (n, C) ∂L_meta/∂ω
-            bilevel.optimizer_step(self.weight_net, self.weight_optimizer, pull_weights(g)[0])  # Eq. 10
+            # Eq. 10
+            bilevel.optimizer_step(self.weight_net, self.weight_optimizer, pull_weights(g)[0])
 
             if self.level == "instance":
-                w_new, _ = self._weights(phi, losses, p, y)  # (n, C) MWNet: V at φ_τ, which φ's tensors now hold
+                # (n, C) MWNet: V at φ_τ, which φ's tensors now hold
+                w_new, _ = self._weights(phi, losses, p, y)
             else:
                 class_lr = 0.1 * n * self.num_classes if self.class_lr is None else self.class_lr
-                w_new = self._constrain(weighting.update_weights(w, g, class_lr, self.clip), p, y)  # (n, C) Eq. 11, 4
+                # (n, C) Eq. 11, 4
+                w_new = self._constrain(weighting.update_weights(w, g, class_lr, self.clip), p, y)
         else:
             w_new, g, meta_loss = w, torch.zeros_like(w), losses.new_tensor(torch.nan)
 
@@ -168,11 +201,18 @@ class GDW:
         self.steps += 1
         return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
 
-    def _weights(self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor) -> tuple[Tensor, bilevel.State]:
-        """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4; V's new buffers."""
-        weight, moved = bilevel.apply(self.weight_net, phi, dict(self.weight_net.named_buffers()), losses[:, None])
+    def _weights(
+        self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor
+    ) -> tuple[Tensor, bilevel.State]:
+        """First-stage ω(φ): V's output for each example, repeated over the classes, then Eq. 4; V's
+        new buffers."""
+        weight, moved = bilevel.apply(
+            self.weight_net, phi, dict(self.weight_net.named_buffers()), losses[:, None]
+        )
         if weight.shape != (len(losses), 1):
-            raise ValueError(f"weight_net: must map (n, 1) losses to (n, 1) weights, gave {tuple(weight.shape)}")
+            raise ValueError(
+                f"weight_net: must map (n, 1) losses to (n, 1) weights, gave {tuple(weight.shape)}"
+            )
         if self.normalise:
             total = weight.sum()
             weight = len(losses) * weight / torch.where(total > 0, total, 1)
@@ -182,9 +222,12 @@ class GDW:
         return weighting.zero_mean(w, p, y) if self.zero_mean and self.level == "class" else w
 
     def state_dict(self) -> dict:
-        """Everything a resume needs: model, optimizer, weighting network, its optimizer, the step count."""
+        """Everything a resume needs: model, optimizer, weighting network, its optimizer, the step
+        count."""
         self.check()
-        return {name: part.state_dict() for name, part in self._parts().items()} | {"steps": self.steps}
+        return {name: part.state_dict() for name, part in self._parts().items()} | {
+            "steps": self.steps
+        }
 
     def load_state_dict(self, state: dict) -> None:
         """Go on from a `state_dict()`."""
@@ -196,7 +239,8 @@ class GDW:
         self.steps = state["steps"]
 
     def check(self) -> None:
-        """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
+        """Raise what was found wrong on an accelerator since the last check; synchronises the
+        device."""
         self.learner.check()
 
     def _parts(self) -> dict:

@@ -1,8 +1,9 @@
 """A network that learns from logit gradients: the one engine under `GDW` and every method.
 
-forward_pass = learner.forward(x)                            # kept, to be gone through again
-response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)  # ∂L_meta/∂c after the virtual step along c
-forward_pass.descend(c)                                      # the optimizer's step along c
+forward_pass = learner.forward(x)        # kept, to be gone through again
+response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)
+                                         # ∂L_meta/∂c after the virtual step along c
+forward_pass.descend(c)                  # the optimizer's step along c, by the same pass
 """
 
 import contextlib
@@ -18,8 +19,8 @@ from gdwlib._types import Float, Int, Tensor
 
 
 class Engine:
-    """Where learners' passes are made: here, by `bilevel`. Others in its place: a `replicas.Replica`, a
-    `processes.DataParallelEngine`."""
+    """Where learners' passes are made: here, by `bilevel`. Others in its place: a
+    `replicas.Replica`, a `processes.DataParallelEngine`."""
 
     num_replicas = 1  # runs that are trained as one network
     rank, world_size = 0, 1  # which process of a run this is, of how many
@@ -50,7 +51,8 @@ class Learner:
         optimizer: over (some of) its parameters.
         num_classes: C.
         max_grad_norm: clip the gradient to this ℓ₂ norm.
-        save_memory: give the train batch's activations up during the meta pass and make them again after it.
+        save_memory: give the train batch's activations up during the meta pass and make them again
+            after it.
 
     Attributes:
         engine: where the passes are made.
@@ -77,13 +79,16 @@ class Learner:
         """One pass over a train batch, in train mode; changes nothing yet.
 
         Raises:
-            ValueError: the model cannot take this batch, or gives something else than (n, C) logits.
+            ValueError: the model cannot take this batch, or gives something else than (n, C)
+                logits.
             FloatingPointError: non-finite logits (on an accelerator at the next `check`).
         """
         params, lrs = bilevel.trainable_parameters(self.model.train(), self.optimizer)
         buffers = dict(self.model.named_buffers())
         with _named("x", x):
-            forward_pass = self.engine.forward(self.model, params, buffers, x, keep=not self.save_memory)
+            forward_pass = self.engine.forward(
+                self.model, params, buffers, x, keep=not self.save_memory
+            )
         if forward_pass.logits.shape != (len(x), self.num_classes):
             want, got = (len(x), self.num_classes), tuple(forward_pass.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
@@ -91,7 +96,8 @@ class Learner:
         return LearnerPass(self, x, params, lrs, buffers, forward_pass)
 
     def check(self) -> None:
-        """Raise what was found wrong on an accelerator since the last check; synchronises the device."""
+        """Raise what was found wrong on an accelerator since the last check; synchronises the
+        device."""
         pending, self._pending = self._pending, {}
         for ok, error in pending.values():
             if not ok:
@@ -102,9 +108,13 @@ class Learner:
 
         Raises:
             ValueError: shapes, types or labels that cannot be, named.
-            FloatingPointError: non-finite images. (What would synchronise an accelerator waits for `check`.)
+            FloatingPointError: non-finite images. (What would synchronise an accelerator waits for
+                `check`.)
         """
-        for x_name, inputs, y_name, labels in (("x", x, "y", y), ("x_meta", x_meta, "y_meta", y_meta)):
+        for x_name, inputs, y_name, labels in (
+            ("x", x, "y", y),
+            ("x_meta", x_meta, "y_meta", y_meta),
+        ):
             for name, value in ((x_name, inputs), (y_name, labels)):
                 if not isinstance(value, Tensor):
                     raise ValueError(f"{name}: must be a tensor, not {type(value).__name__}")
@@ -112,14 +122,24 @@ class Learner:
                 raise ValueError(f"{x_name}: must hold floating-point numbers, not {inputs.dtype}")
             if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
                 raise ValueError(f"{y_name}: labels must be integers, not {labels.dtype}")
-            if labels.dim() != 1 or inputs.dim() < 1 or len(inputs) != len(labels) or len(labels) == 0:
+            if (
+                labels.dim() != 1
+                or inputs.dim() < 1
+                or len(inputs) != len(labels)
+                or len(labels) == 0
+            ):
                 raise ValueError(
                     f"{x_name}, {y_name}: expected a non-empty batch of n inputs and n labels, "
                     f"got shapes {tuple(inputs.shape)} and {tuple(labels.shape)}"
                 )
             inside = ((labels >= 0) & (labels < self.num_classes)).all()
-            self._require(inside, ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}"))
-            self._require(inputs.isfinite().all(), FloatingPointError(f"{x_name}: holds NaN or infinite values"))
+            self._require(
+                inside, ValueError(f"{y_name}: labels must lie in 0..{self.num_classes - 1}")
+            )
+            self._require(
+                inputs.isfinite().all(),
+                FloatingPointError(f"{x_name}: holds NaN or infinite values"),
+            )
         if x_meta.shape[1:] != x.shape[1:] or x_meta.dtype != x.dtype:
             raise ValueError(
                 f"x_meta: must be like x but for the batch size, {tuple(x.shape)} {x.dtype}; "
@@ -135,13 +155,16 @@ class Learner:
             before.logical_and_(ok)  # in place, so that a captured step adds to what was found
 
     def _require_finite(self, name: str, values: Tensor) -> None:
-        error = FloatingPointError(f"model: NaN or infinite logits on {name}; has training diverged?")
+        error = FloatingPointError(
+            f"model: NaN or infinite logits on {name}; has training diverged?"
+        )
         self._require(values.isfinite().all(), error)
 
 
 @dataclass(frozen=True)
 class LearnerPass:
-    """One forward pass of a learner over a train batch, to look ahead from and to descend through."""
+    """One forward pass of a learner over a train batch, to look ahead from and to descend
+    through."""
 
     learner: Learner
     x: Tensor
@@ -157,18 +180,33 @@ class LearnerPass:
 
     @torch.no_grad()
     def look_ahead(
-        self, c: Float[Tensor, "n C"] | None, x_meta: Tensor, y_meta: Int[Tensor, " m"], lr: float | None = None
+        self,
+        c: Float[Tensor, "n C"] | None,
+        x_meta: Tensor,
+        y_meta: Int[Tensor, " m"],
+        lr: float | None = None,
     ) -> tuple[Float[Tensor, "n C"], Float[Tensor, ""]]:
-        """∂L_meta/∂c after one virtual SGD step along the examples' logit gradients, and L_meta there.
+        """∂L_meta/∂c after one virtual SGD step along the examples' logit gradients, and L_meta
+        there.
 
         Args:
             c: each example's logit gradient; θ̂ = θ - (1/n) D Jᵀc. None: θ̂ = θ.
             lr: the virtual step's learning rate; None: each parameter group's own.
         """
-        lrs: dict[str, float | Tensor] = {name: own if lr is None else lr for name, own in self.lrs.items()}
+        lrs: dict[str, float | Tensor] = {
+            name: own if lr is None else lr for name, own in self.lrs.items()
+        }
         with _named("x_meta", x_meta):
             response, meta_losses = self.learner.engine.look_ahead(
-                self.learner.model, self.params, self.buffers, lrs, c, self.x, x_meta, y_meta, self.forward_pass
+                self.learner.model,
+                self.params,
+                self.buffers,
+                lrs,
+                c,
+                self.x,
+                x_meta,
+                y_meta,
+                self.forward_pass,
             )
             meta_loss = meta_losses.mean()
         self.learner._require_finite("x_meta", meta_loss)
@@ -176,8 +214,9 @@ class LearnerPass:
 
     @torch.no_grad()
     def descend(self, c: Float[Tensor, "n C"]) -> None:
-        """The optimizer's step along Jᵀc: c is the gradient of the batch's loss with respect to the logits, an
-        average's 1/n included. The running statistics become what this pass left, and the pass is used up."""
+        """The optimizer's step along Jᵀc: c is the gradient of the batch's loss with respect to the
+        logits, an average's 1/n included. The running statistics become what this pass left, and
+        the pass is used up."""
         learner = self.learner
         (gradient,) = self.forward_pass.pullback(c, last=True)
         bilevel.optimizer_step(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
@@ -196,4 +235,6 @@ def _named(name: str, inputs: Tensor) -> Iterator[None]:
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         shape, kind = tuple(inputs.shape), inputs.dtype
-        raise ValueError(f"{name}: the model's forward pass failed on {shape} {kind} ({reason})") from error
+        raise ValueError(
+            f"{name}: the model's forward pass failed on {shape} {kind} ({reason})"
+        ) from error

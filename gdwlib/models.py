@@ -1,7 +1,8 @@
-"""Networks: the paper's CIFAR ResNets, torchvision's ResNet-18, one for tables, and the weighting network.
+"""Networks: the paper's CIFAR ResNets, torchvision's ResNet-18, one for tables, and the weighting
+network.
 
-All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). Any other `nn.Module` works as well;
-these are the ones a `RunConfig` can name.
+All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). Any other
+`nn.Module` works as well; these are the ones a `RunConfig` can name.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from gdwlib._types import Float, Tensor
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions with batch norm, and a parameter-free shortcut (option A of He et al. 2016)."""
+    """Two 3×3 convolutions with batch norm, and a parameter-free shortcut (option A of He et al.
+    2016)."""
 
     replicas = 1  # networks side by side in the channels; see gdwlib.engines.replicas
 
@@ -43,7 +45,8 @@ class BasicBlock(nn.Module):
 
 
 class CifarResNet(nn.Module):
-    """The three-stage ResNet of He et al. for small images: 6·blocks + 2 layers, widths w, 2w, 4w."""
+    """The three-stage ResNet of He et al. for small images: 6·blocks + 2 layers, widths w, 2w,
+    4w."""
 
     def __init__(self, num_classes: int, blocks: int = 5, width: int = 16, channels: int = 3):
         super().__init__()
@@ -84,7 +87,10 @@ def resnet8(num_classes: int, channels: int = 3) -> nn.Module:
 def resnet18(num_classes: int, channels: int = 3) -> nn.Module:
     """torchvision's ResNet-18, randomly initialised; three channels only."""
     if channels != 3:
-        raise ValueError(f"model: resnet18 takes images of 3 channels, these have {channels}; use resnet32 or resnet8")
+        raise ValueError(
+            f"model: resnet18 takes images of 3 channels, these have {channels}; use resnet32 or "
+            "resnet8"
+        )
     return torchvision.models.resnet18(num_classes=num_classes)
 
 
@@ -108,7 +114,8 @@ MODELS: dict[str, Callable[[int, int], nn.Module]] = {
 
 
 class WeightNet(nn.Module):
-    """V: an example's loss (n, 1) → its weight in (0, 1), (n, 1). One hidden layer, as in MWNet and GDW."""
+    """V: an example's loss (n, 1) → its weight in (0, 1), (n, 1). One hidden layer, as in MWNet and
+    GDW."""
 
     def __init__(self, hidden: int = 100):
         super().__init__()

@@ -1,8 +1,8 @@
 """Equations 2 to 6 and 11 of the paper, as pure functions on (n, C) tensors.
 
-A row is a training example, a column a class. Notation as in the paper: `p` softmax probabilities, `y` one-hot
-labels, `D1 = p - y` the gradient of the cross entropy with respect to the logits, `w` (omega) class-level weights,
-`t` the column of the given label. Nothing here knows about networks.
+A row is a training example, a column a class. Notation as in the paper: `p` softmax probabilities,
+`y` one-hot labels, `D1 = p - y` the gradient of the cross entropy with respect to the logits, `w`
+(omega) class-level weights, `t` the column of the given label. Nothing here knows about networks.
 """
 
 import torch
@@ -10,31 +10,39 @@ import torch
 from gdwlib._types import Float, Int, Tensor
 
 P_MAX = 0.999  # the official code's clamp: keeps 1 - p_t away from 0 in Eq. 4
-WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6  # the official code's clamp on the weights between Eq. 11 and Eq. 4
+# the official code's clamp on the weights between Eq. 11 and Eq. 4
+WEIGHT_MIN, WEIGHT_MAX = 1e-6, 1e6
 
 
 def one_hot(labels: Int[Tensor, " n"], probs: Float[Tensor, "_ C"]) -> Float[Tensor, "n C"]:
-    """y, as wide as `probs` and in its dtype. (A comparison, because `F.one_hot` synchronises the device.)"""
-    return (labels[:, None] == torch.arange(probs.shape[1], device=labels.device)).to(probs.dtype)  # (n, C)
+    """y, as wide as `probs` and in its dtype. (A comparison, because `F.one_hot` synchronises the
+    device.)"""
+    # (n, C)
+    return (labels[:, None] == torch.arange(probs.shape[1], device=labels.device)).to(probs.dtype)
 
 
 def probabilities(logits: Float[Tensor, "n C"]) -> Float[Tensor, "n C"]:
-    """Softmax, clamped to at most 0.999 as the official code does before D1. A clamped row sums to less than one."""
+    """Softmax, clamped to at most 0.999 as the official code does before D1. A clamped row sums to
+    less than one."""
     return logits.softmax(1).clamp(max=P_MAX)  # (n, C)
 
 
 def cross_entropy(logits: Float[Tensor, "n C"], labels: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Per-example cross entropy in nats, from unclamped logits."""
-    # not F.cross_entropy: an out-of-range label would abort a whole CUDA context instead of raising an error
+    # not F.cross_entropy: an out-of-range label would abort a whole CUDA context instead of raising
+    # an error
     return logits.logsumexp(1) - (one_hot(labels, logits) * logits).sum(1)  # (n,)
 
 
 def logit_gradient(probs: Float[Tensor, "n C"], labels: Int[Tensor, " n"]) -> Float[Tensor, "n C"]:
-    """D1 = p - y (Eq. 1 and Appendix A): the gradient of each example's cross entropy at its logits."""
+    """D1 = p - y (Eq. 1 and Appendix A): the gradient of each example's cross entropy at its
+    logits."""
     return probs - one_hot(labels, probs)  # (n, C)
 
 
-def manipulate(weights: Float[Tensor, "n C"], gradient: Float[Tensor, "n C"]) -> Float[Tensor, "n C"]:
+def manipulate(
+    weights: Float[Tensor, "n C"], gradient: Float[Tensor, "n C"]
+) -> Float[Tensor, "n C"]:
     """D1' = w ∘ D1 (Eq. 2): every class-level gradient flow scaled by its own weight."""
     return weights * gradient  # (n, C)
 
@@ -46,7 +54,8 @@ def zero_mean(
 
         w_t = Σ_{j≠t} w_j p_j / (1 - p_t),
 
-    so that Σ_j w_j (p_j - y_j) = 0 (Eq. 5). Non-target weights are untouched; a row with p_t = 1 is left as it is.
+    so that Σ_j w_j (p_j - y_j) = 0 (Eq. 5). Non-target weights are untouched; a row with p_t = 1 is
+    left as it is.
 
     Args:
         weights: class-level weights w.
@@ -56,17 +65,19 @@ def zero_mean(
     target = one_hot(labels, probs)  # (n, C)
     p_t = (target * probs).sum(1, keepdim=True)  # (n, 1)
     others = ((1 - target) * weights * probs).sum(1, keepdim=True)  # (n, 1) Σ_{j≠t} w_j p_j
-    w_t = torch.where(p_t < 1, others / (1 - p_t), (target * weights).sum(1, keepdim=True))  # (n, 1)
+    # (n, 1)
+    w_t = torch.where(p_t < 1, others / (1 - p_t), (target * weights).sum(1, keepdim=True))
     return torch.where(target.bool(), w_t, weights)  # (n, C)
 
 
 def update_weights(
     weights: Float[Tensor, "n C"], gradient: Float[Tensor, "n C"], class_lr: float, clip: float
 ) -> Float[Tensor, "n C"]:
-    """Second-stage weights before the constraint (Eq. 11): w' = w - clip(class_lr · g / ‖g‖₁, ±clip).
+    """Second-stage weights before the constraint (Eq. 11): w' = w - clip(class_lr · g / ‖g‖₁,
+    ±clip).
 
-    The ℓ₁ norm is over the whole mini-batch; where it is 0 (the official code divides by it) nothing moves. Then
-    clamped to [1e-6, 1e6], as in the official code.
+    The ℓ₁ norm is over the whole mini-batch; where it is 0 (the official code divides by it)
+    nothing moves. Then clamped to [1e-6, 1e6], as in the official code.
 
     Args:
         weights: first-stage weights w.

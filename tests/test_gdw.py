@@ -41,7 +41,10 @@ class SmallNet(nn.Module):
 def sgd(model, head_lr=0.03):
     groups = [
         {"params": [p for k, p in model.named_parameters() if not k.startswith(("head", "fc"))]},
-        {"params": [p for k, p in model.named_parameters() if k.startswith(("head", "fc"))], "lr": head_lr},
+        {
+            "params": [p for k, p in model.named_parameters() if k.startswith(("head", "fc"))],
+            "lr": head_lr,
+        },
     ]
     return torch.optim.SGD(groups, lr=0.1, momentum=0.9, weight_decay=5e-4)
 
@@ -63,12 +66,20 @@ def pair(model, num_classes, make_optimizer=sgd, **options):
     net = WeightNet()
     net_ours, net_theirs = net, copy.deepcopy(net)
     weights = {
-        k: torch.optim.Adam(v.parameters(), 1e-3, weight_decay=1e-4) for k, v in (("o", net_ours), ("t", net_theirs))
+        k: torch.optim.Adam(v.parameters(), 1e-3, weight_decay=1e-4)
+        for k, v in (("o", net_ours), ("t", net_theirs))
     }
     gdw = gdwlib.GDW(
-        ours, make_optimizer(ours), num_classes, weight_net=net_ours, weight_optimizer=weights["o"], **options
+        ours,
+        make_optimizer(ours),
+        num_classes,
+        weight_net=net_ours,
+        weight_optimizer=weights["o"],
+        **options,
     )
-    return gdw, SecondOrderGDW(theirs, make_optimizer(theirs), num_classes, net_theirs, weights["t"], **options)
+    return gdw, SecondOrderGDW(
+        theirs, make_optimizer(theirs), num_classes, net_theirs, weights["t"], **options
+    )
 
 
 def assert_close(ours, theirs, what, tolerance=1e-10):
@@ -82,7 +93,9 @@ def assert_same_state(gdw, reference, tolerance=1e-10):
         assert_close(gdw.model.state_dict()[name].double(), value.double(), f"θ {name}", tolerance)
     for name, value in reference.weight_net.state_dict().items():
         assert_close(gdw.weight_net.state_dict()[name], value, f"φ {name}", tolerance)
-    for ours, theirs in zip(gdw.optimizer.state.values(), reference.optimizer.state.values(), strict=True):
+    for ours, theirs in zip(
+        gdw.optimizer.state.values(), reference.optimizer.state.values(), strict=True
+    ):
         for key, value in theirs.items():
             if torch.is_tensor(value):
                 assert_close(ours[key], value, key, tolerance)
@@ -114,7 +127,8 @@ def test_equals_double_backward_where_the_probability_clamp_bites(float64, level
     data = list(batches(4, n=24))
     p = copy.deepcopy(model)(data[0][0]).softmax(1)
     given = p[torch.arange(24), data[0][1]]
-    assert (given > 0.999).any() and ((p > 0.999).any(1) & (given < 0.5)).any()  # on the target and off it
+    # on the target and off it
+    assert (given > 0.999).any() and ((p > 0.999).any(1) & (given < 0.5)).any()
     assert_same_steps(gdw, reference, data)
 
 
@@ -165,11 +179,19 @@ def test_efficientnet(float64):
 def test_a_weight_net_with_batch_norm_and_a_frozen_layer(float64):
     def make():
         torch.manual_seed(3)
-        net = nn.Sequential(nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid())
+        net = nn.Sequential(
+            nn.Linear(1, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1), nn.Sigmoid()
+        )
         net[0].requires_grad_(False)
         model = SmallNet(5)
         adam = torch.optim.Adam(net[1:].parameters(), 1e-2)
-        return {"model": model, "optimizer": sgd(model), "num_classes": 5, "weight_net": net, "weight_optimizer": adam}
+        return {
+            "model": model,
+            "optimizer": sgd(model),
+            "num_classes": 5,
+            "weight_net": net,
+            "weight_optimizer": adam,
+        }
 
     parts = make()
     frozen = parts["weight_net"][0].weight.clone()
@@ -181,7 +203,9 @@ def test_a_weight_net_with_batch_norm_and_a_frozen_layer(float64):
         for name, value in reference.step(*batch).items():
             assert_close(getattr(out, name), value, name)
     assert torch.equal(parts["weight_net"][0].weight, frozen)
-    assert_close(gdw.weight_net[1].running_mean, reference.weight_net[1].running_mean, "V's running mean")
+    assert_close(
+        gdw.weight_net[1].running_mean, reference.weight_net[1].running_mean, "V's running mean"
+    )
 
 
 def test_dropout_draws_the_same_masks_in_the_tangent_pass(float64):
@@ -190,7 +214,9 @@ def test_dropout_draws_the_same_masks_in_the_tangent_pass(float64):
 
 
 def test_adam_as_the_models_optimizer(float64):
-    gdw, reference = pair(SmallNet(5), 5, lambda model: torch.optim.Adam(model.parameters(), 1e-2, weight_decay=1e-3))
+    gdw, reference = pair(
+        SmallNet(5), 5, lambda model: torch.optim.Adam(model.parameters(), 1e-2, weight_decay=1e-3)
+    )
     assert_same_steps(gdw, reference, batches(5))
 
 
@@ -198,7 +224,9 @@ def test_torchvision_resnet18_unmodified(float64):
     import torchvision
 
     gdw, reference = pair(
-        torchvision.models.resnet18(num_classes=3), 3, lambda model: torch.optim.SGD(model.parameters(), 0.01)
+        torchvision.models.resnet18(num_classes=3),
+        3,
+        lambda model: torch.optim.SGD(model.parameters(), 0.01),
     )
     assert_same_steps(gdw, reference, batches(3, steps=2, n=8, m=8, size=64))
 
@@ -251,9 +279,12 @@ def test_tied_weights_and_attention(float64):
         assert_same_steps(gdw, reference, batches(4))
 
 
-@pytest.mark.parametrize("model", [Attention(dropout=0.5), SmallNet(4, dropout=0.5)], ids=["attention", "convolutions"])
+@pytest.mark.parametrize(
+    "model", [Attention(dropout=0.5), SmallNet(4, dropout=0.5)], ids=["attention", "convolutions"]
+)
 def test_the_two_products_are_of_one_jacobian(float64, model):
-    """⟨c, J v⟩ = ⟨Jᵀc, v⟩: forward pass and tangent pass draw the same random numbers, and leave the rest of them."""
+    """⟨c, J v⟩ = ⟨Jᵀc, v⟩: forward pass and tangent pass draw the same random numbers, and leave
+    the rest of them."""
     model = model.double().train()
     params = {name: p.detach() for name, p in model.named_parameters()}
     buffers = dict(model.named_buffers())
@@ -264,7 +295,9 @@ def test_the_two_products_are_of_one_jacobian(float64, model):
     pushed = bilevel.tangent(model, params, buffers, x, v, done)
     assert torch.equal(torch.get_rng_state(), random) and not torch.equal(done.random[0], random)
     pulled = done.pullback(c)[0]
-    assert_close((c * pushed).sum(), sum((pulled[name] * v[name]).sum() for name in v), "⟨c, J v⟩", 1e-10)
+    assert_close(
+        (c * pushed).sum(), sum((pulled[name] * v[name]).sum() for name in v), "⟨c, J v⟩", 1e-10
+    )
 
 
 def test_the_engine_vmaps_over_replicas(float64):
@@ -274,8 +307,12 @@ def test_the_engine_vmaps_over_replicas(float64):
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
-        response, meta_losses = bilevel.look_ahead(model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done)
-        w = weighting.zero_mean(weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y)
+        response, meta_losses = bilevel.look_ahead(
+            model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done
+        )
+        w = weighting.zero_mean(
+            weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y
+        )
         return w, meta_losses, done.pullback(w * d1)[0], done.buffers
 
     replicas = [CifarResNet(5, blocks=1).train() for _ in range(2)]
@@ -284,18 +321,23 @@ def test_the_engine_vmaps_over_replicas(float64):
     data = list(batches(5, steps=3))[:2]
     params, buffers = torch.func.stack_module_state(replicas)
     together = torch.func.vmap(iterate, randomness="different")(
-        {name: p.detach() for name, p in params.items()}, buffers, *map(torch.stack, zip(*data, strict=True))
+        {name: p.detach() for name, p in params.items()},
+        buffers,
+        *map(torch.stack, zip(*data, strict=True)),
     )
     for k, replica in enumerate(replicas):
         own = {name: p.detach() for name, p in replica.named_parameters()}
         alone = iterate(own, dict(replica.named_buffers()), *data[k])
-        for ours, theirs in zip(*map(torch.utils._pytree.tree_leaves, (together, alone)), strict=True):
+        for ours, theirs in zip(
+            *map(torch.utils._pytree.tree_leaves, (together, alone)), strict=True
+        ):
             assert_close(ours[k].double(), theirs.double(), "replica")
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_saving_memory_changes_nothing_else(float64, dropout):
-    """The train batch's activations are made again after the meta pass, with the same dropout masks."""
+    """The train batch's activations are made again after the meta pass, with the same dropout
+    masks."""
     torch.manual_seed(0)
     model = SmallNet(5, dropout=dropout)
     results = []
@@ -304,7 +346,9 @@ def test_saving_memory_changes_nothing_else(float64, dropout):
         torch.manual_seed(1)
         gdw = gdwlib.GDW(network, sgd(network), 5, save_memory=save_memory)
         outs = [gdw.step(*batch) for batch in batches(5)]
-        results.append((outs[-1].class_gradient, outs[-1].class_weights, *network.state_dict().values()))
+        results.append(
+            (outs[-1].class_gradient, outs[-1].class_weights, *network.state_dict().values())
+        )
     for kept, again in zip(*results, strict=True):
         assert torch.equal(kept, again)
 
@@ -321,7 +365,8 @@ def test_running_statistics_move_once_a_step(float64):
 
 
 def test_float32_stays_close(float64):
-    """The fused float32 step against itself in float64: one step, no kinks within reach of rounding."""
+    """The fused float32 step against itself in float64: one step, no kinks within reach of
+    rounding."""
     model = SmallNet(5)
     single = copy.deepcopy(model).float()
     (batch, *_) = batches(5)
@@ -334,14 +379,18 @@ def test_float32_stays_close(float64):
 
 def test_meta_every_and_gradient_clipping(float64):
     model = SmallNet(5)
-    gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 1.0), 5, meta_every=2, max_grad_norm=1e-3)
+    gdw = gdwlib.GDW(
+        model, torch.optim.SGD(model.parameters(), 1.0), 5, meta_every=2, max_grad_norm=1e-3
+    )
     data = list(batches(5, steps=4))
     phi, moved = [], []
     for batch in data:
         theta = torch.nn.utils.parameters_to_vector(model.parameters())
         out = gdw.step(*batch)
         phi.append(torch.nn.utils.parameters_to_vector(gdw.weight_net.parameters()).clone())
-        moved.append((torch.nn.utils.parameters_to_vector(model.parameters()) - theta).norm().item())
+        moved.append(
+            (torch.nn.utils.parameters_to_vector(model.parameters()) - theta).norm().item()
+        )
     assert torch.equal(phi[0], phi[1]) and not torch.equal(phi[1], phi[2])
     assert out.meta_loss.isnan() and torch.equal(out.first_weights, out.class_weights)
     assert max(moved) < 1.01e-3
@@ -350,7 +399,8 @@ def test_meta_every_and_gradient_clipping(float64):
 def test_what_an_accelerator_defers_is_raised_by_check_once():
     model = SmallNet(5)
     gdw = gdwlib.GDW(model, sgd(model), 5)
-    gdw.learner._pending["y"] = (torch.tensor(False), ValueError("y: labels"))  # as a step on an accelerator leaves it
+    # as a step on an accelerator leaves it
+    gdw.learner._pending["y"] = (torch.tensor(False), ValueError("y: labels"))
     with pytest.raises(ValueError, match="y: labels"):
         gdw.state_dict()
     gdw.check()
@@ -372,7 +422,10 @@ def test_state_dict_resumes_exactly():
     for batch in data[3:]:
         second.step(*batch)
     assert second.steps == 6
-    assert all(torch.equal(a, b) for a, b in zip(unbroken.model.parameters(), second.model.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(unbroken.model.parameters(), second.model.parameters(), strict=True)
+    )
     with pytest.raises(ValueError, match="expected the keys"):
         second.load_state_dict({"model": {}})
 
@@ -388,9 +441,15 @@ def test_state_dict_resumes_exactly():
         ({"meta_every": 0}, "meta_every"),
         ({"max_grad_norm": -1.0}, "max_grad_norm"),
         ({"optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)}, "optimizer"),
-        ({"weight_optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)}, "weight_optimizer"),
         (
-            {"weight_net": WeightNet(), "weight_optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)},
+            {"weight_optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1)},
+            "weight_optimizer",
+        ),
+        (
+            {
+                "weight_net": WeightNet(),
+                "weight_optimizer": torch.optim.SGD([nn.Parameter(torch.ones(1))], 0.1),
+            },
             "weight_optimizer",
         ),
         ({"clip": float("nan")}, "clip"),
@@ -422,15 +481,31 @@ def broken_batches():
         "empty meta batch": ((x, y, x_meta[:0], y_meta[:0]), ValueError, "x_meta, y_meta"),
         "uint8 images": ((x.byte(), y, x_meta, y_meta), ValueError, "^x: "),
         "NumPy images": ((x.numpy(), y, x_meta, y_meta), ValueError, "^x: must be a tensor"),
-        "a list of labels": ((x, y, x_meta, y_meta.tolist()), ValueError, "^y_meta: must be a tensor"),
+        "a list of labels": (
+            (x, y, x_meta, y_meta.tolist()),
+            ValueError,
+            "^y_meta: must be a tensor",
+        ),
         "another image size": (
             (x[..., :5], y, x_meta[..., :5], y_meta),
             ValueError,
             "^x: the model's forward pass failed",
         ),
-        "another meta size": ((x, y, x_meta[..., :5], y_meta), ValueError, "^x_meta: must be like x"),
-        "another dtype": ((x.float(), y, x_meta.float(), y_meta), ValueError, "^x: the model's forward pass failed"),
-        "another meta dtype": ((x, y, x_meta.float(), y_meta), ValueError, "^x_meta: must be like x"),
+        "another meta size": (
+            (x, y, x_meta[..., :5], y_meta),
+            ValueError,
+            "^x_meta: must be like x",
+        ),
+        "another dtype": (
+            (x.float(), y, x_meta.float(), y_meta),
+            ValueError,
+            "^x: the model's forward pass failed",
+        ),
+        "another meta dtype": (
+            (x, y, x_meta.float(), y_meta),
+            ValueError,
+            "^x_meta: must be like x",
+        ),
         "NaN image": ((nan, y, x_meta, y_meta), FloatingPointError, "^x: "),
         "infinite meta image": ((x, y, infinite, y_meta), FloatingPointError, "^x_meta: "),
     }
@@ -459,7 +534,12 @@ def test_overflowing_logits_are_refused_and_nothing_is_updated(float64, where):
     model[1].weight.data *= 1e200
     gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 1e-4, momentum=0.9), 5)
     x, y, x_meta, y_meta = next(batches(5))
-    batch = (x * (1e200 if where == "x" else 1e-200), y, x_meta * (1e200 if where == "x_meta" else 1e-200), y_meta)
+    batch = (
+        x * (1e200 if where == "x" else 1e-200),
+        y,
+        x_meta * (1e200 if where == "x_meta" else 1e-200),
+        y_meta,
+    )
     assert_refused(gdw, batch, FloatingPointError, f"infinite logits on {where};")
 
 
@@ -490,4 +570,9 @@ def test_a_layer_without_forward_mode_is_named_and_nothing_is_updated():
     model = Returns(lambda z: z)
     torch.nn.utils.parametrizations.weight_norm(model.head)
     gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 0.1), 5)
-    assert_refused(gdw, next(batches(5)), NotImplementedError, "model: no forward mode for one of its operations")
+    assert_refused(
+        gdw,
+        next(batches(5)),
+        NotImplementedError,
+        "model: no forward mode for one of its operations",
+    )

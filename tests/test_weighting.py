@@ -14,13 +14,17 @@ settings.load_profile("gdwlib")
 
 @st.composite
 def problem(draw, clamped=True):
-    """Weights (n, C), probabilities (n, C), labels (n,), float64; logits wide enough that the 0.999 clamp bites."""
+    """Weights (n, C), probabilities (n, C), labels (n,), float64; logits wide enough that the 0.999
+    clamp bites."""
     n, num_classes = draw(st.integers(1, 6)), draw(st.sampled_from([2, 3, 10, 100]))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
     logits = draw(st.sampled_from([0.1, 1.0, 5.0, 12.0])) * torch.randn(
         n, num_classes, generator=generator, dtype=torch.float64
     )
-    weights = 10 ** (draw(st.floats(-4, 2)) * torch.rand(n, num_classes, generator=generator, dtype=torch.float64))
+    weights = 10 ** (
+        draw(st.floats(-4, 2))
+        * torch.rand(n, num_classes, generator=generator, dtype=torch.float64)
+    )
     labels = torch.randint(0, num_classes, (n,), generator=generator)
     return weights, weighting.probabilities(logits) if clamped else logits.softmax(1), labels
 
@@ -39,7 +43,9 @@ def test_it_is_an_instance_weight_times_a_cross_entropy_gradient(case):  # Eq. 6
     w = weighting.zero_mean(w, p, y)
     p_weighted = w * p / (w * p).sum(1, keepdim=True)  # p′
     expected = w.gather(1, y[:, None]) * weighting.logit_gradient(p_weighted, y)
-    torch.testing.assert_close(weighting.manipulate(w, weighting.logit_gradient(p, y)), expected, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(
+        weighting.manipulate(w, weighting.logit_gradient(p, y)), expected, rtol=1e-9, atol=1e-10
+    )
 
 
 @given(problem(clamped=False), st.floats(1e-3, 1e3))
@@ -84,10 +90,13 @@ def test_the_mean_step_is_class_lr_over_n_times_c(case):  # why the default is 0
 def test_the_logit_gradient_is_autograds(case):  # Eq. 1, Appendix A
     _, p, y = case
     logits = p.log().detach().requires_grad_()
-    (expected,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, y, reduction="sum"), logits)
+    (expected,) = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(logits, y, reduction="sum"), logits
+    )
     torch.testing.assert_close(weighting.logit_gradient(logits.softmax(1), y).detach(), expected)
     torch.testing.assert_close(
-        weighting.cross_entropy(logits, y), torch.nn.functional.cross_entropy(logits, y, reduction="none")
+        weighting.cross_entropy(logits, y),
+        torch.nn.functional.cross_entropy(logits, y, reduction="none"),
     )
 
 

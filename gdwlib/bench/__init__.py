@@ -1,8 +1,10 @@
-"""How fast: the step of every method beside plain SGD and two second-order steps, and the loop around it.
+"""How fast: the step of every method beside plain SGD and two second-order steps, and the loop
+around it.
 
-`python -m gdwlib bench` measures and prints; what it measures is kept in outputs/bench, a file for each torch version,
-device and dtype. Machines are shared and noisy, so contestants take turns within one process, and what is reported
-beside a median time is the median of the ratios taken round by round.
+`python -m gdwlib bench` measures and prints; what it measures is kept in outputs/bench, a file for
+each torch version, device and dtype. Machines are shared and noisy, so contestants take turns
+within one process, and what is reported beside a median time is the median of the ratios taken
+round by round.
 """
 
 from gdwlib.bench.loop import measure_loop

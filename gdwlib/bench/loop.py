@@ -18,9 +18,11 @@ from gdwlib.runs.records import RunFolder
 from gdwlib.runs.training import build_method, load_split
 
 
-def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable[[str], None]) -> dict:
-    """Where a run's time goes: seconds of each part of an epoch, from some steps and one of everything else, and the
-    step's share in percent."""
+def measure_loop(
+    config: RunConfig, data: Path | None, steps: int, say: Callable[[str], None]
+) -> dict:
+    """Where a run's time goes: seconds of each part of an epoch, from some steps and one of
+    everything else, and the step's share in percent."""
     split, device = load_split(config, data), config.torch_device()
     setting = Setting(device=device.type)
     loader = DeviceLoader(config, split, device)
@@ -28,7 +30,9 @@ def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable
     method.start_epoch(0)
     weight_statistics = WeightStatistics(config, split, device)
     taken: dict[str, list[float]] = {name: [] for name in ("batch", "step", "statistics")}
-    indices = list(epoch_indices(len(loader.train), len(loader.meta), config.batch_size, 0, 0, device))
+    indices = list(
+        epoch_indices(len(loader.train), len(loader.meta), config.batch_size, 0, 0, device)
+    )
     generator = torch_rng(0, "augmentation", 0)
 
     def part(name: str, work: Callable) -> Any:
@@ -37,11 +41,16 @@ def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable
         return result[0]
 
     for done, (index, meta_index) in enumerate(indices[:steps]):
-        batch = part("batch", lambda at=index, meta_at=meta_index: loader.batch(at, meta_at, generator))
+        batch = part(
+            "batch", lambda at=index, meta_at=meta_index: loader.batch(at, meta_at, generator)
+        )
         outcome = part("step", lambda batch=batch: method.step(batch))
         part("statistics", lambda outcome=outcome, at=index: weight_statistics.update(outcome, at))
         if done % 10 == 0:
-            say(f"loop of {config.dataset} {config.preset}: step {done + 1} of {min(steps, len(indices))}")
+            say(
+                f"loop of {config.dataset} {config.preset}: step {done + 1} of "
+                f"{min(steps, len(indices))}"
+            )
     seconds = {name: statistics.median(times) * len(indices) for name, times in taken.items()}
     with tempfile.TemporaryDirectory() as folder:
         files = RunFolder(Path(folder), config)
@@ -53,5 +62,9 @@ def measure_loop(config: RunConfig, data: Path | None, steps: int, say: Callable
         part("record", lambda: files.write_metrics([line]))
     seconds |= {name: sum(taken[name]) for name in ("evaluation", "checkpoint", "record")}
     total = sum(seconds.values())
-    return {"dataset": config.dataset, "preset": config.preset, "method": config.method, "model": config.model,
-            "steps": len(indices), "seconds": seconds, "step_percent": 100 * seconds["step"] / total}  # fmt: skip
+    return {
+        **{name: getattr(config, name) for name in ("dataset", "preset", "method", "model")},
+        "steps": len(indices),
+        "seconds": seconds,
+        "step_percent": 100 * seconds["step"] / total,
+    }

@@ -41,11 +41,15 @@ def stopwatch(setting: Setting) -> Iterator[dict[str, float]]:
 
     with contextlib.ExitStack() as stack:
         for name, (owner, attribute) in PARTS.items():
-            stack.enter_context(patch.object(owner, attribute, watched(name, getattr(owner, attribute))))
+            stack.enter_context(
+                patch.object(owner, attribute, watched(name, getattr(owner, attribute)))
+            )
         yield seconds
 
 
-def measure_parts(setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]) -> list[dict]:
+def measure_parts(
+    setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]
+) -> list[dict]:
     """A row a method and part: the median of its seconds a step."""
     steps, batch = contestants(setting, names), setting.batch()
     taken: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -58,4 +62,7 @@ def measure_parts(setting: Setting, names: list[str], rounds: int, say: Callable
                     taken[name, part].append(seconds[part])
                 taken[name, REST].append(total - sum(seconds.values()))
         say(f"parts: round {round_ + 1} of {rounds + 1}")
-    return [{"step": name, "part": part, "seconds": statistics.median(times)} for (name, part), times in taken.items()]
+    return [
+        {"step": name, "part": part, "seconds": statistics.median(times)}
+        for (name, part), times in taken.items()
+    ]

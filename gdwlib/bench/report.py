@@ -13,11 +13,16 @@ from gdwlib.runs.records import write_file
 
 
 def result_path(outputs: Path, setting: Setting) -> Path:
-    """outputs/bench/torch2.15.0-cpu2-float32.json: on a CPU with the number of threads, else with the card's name."""
+    """outputs/bench/torch2.15.0-cpu2-float32.json: on a CPU with the number of threads, else with
+    the card's name."""
     device = f"cpu{torch.get_num_threads()}" if setting.device == "cpu" else setting.device
     if setting.device.startswith("cuda"):
         device = torch.cuda.get_device_name().lower().replace(" ", "-")
-    return outputs / "bench" / f"torch{torch.__version__.split('+')[0]}-{device}-{setting.precision}.json"
+    return (
+        outputs
+        / "bench"
+        / f"torch{torch.__version__.split('+')[0]}-{device}-{setting.precision}.json"
+    )
 
 
 def keep(path: Path, section: str, rows: list[dict] | dict, setting: Setting) -> None:
@@ -82,19 +87,26 @@ def results(outputs: Path | str | None = None) -> dict[str, dict]:
     folder = Folders.named(outputs).outputs / "bench"
     found = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     if not found:
-        raise FileNotFoundError(f"{folder}: no measurements; make them: python -m gdwlib bench steps parts loop growth")
+        raise FileNotFoundError(
+            f"{folder}: no measurements; make them: python -m gdwlib bench steps parts loop growth"
+        )
     return found
 
 
 def as_text(section: str, rows: Any) -> str:
-    """A section as a table; a column that ends in × is over the first row's contestant, in the same rounds."""
+    """A section as a table; a column that ends in × is over the first row's contestant, in the same
+    rounds."""
     if section == "loop":
         parts = ", ".join(f"{name} {value:.2f}" for name, value in rows["seconds"].items())
-        return (f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, {rows['model']}, {rows['steps']} "
-                f"steps), seconds: {parts}; the step is {rows['step_percent']:.1f}% of it")  # fmt: skip
+        return (f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, "
+                f"{rows['model']}, {rows['steps']} "
+                f"steps), seconds: {parts}; the step is {rows['step_percent']:.1f}% of "
+                "it")  # fmt: skip
     columns = COLUMNS[section]
     table = [[HEADS.get(name, name) for name, _ in columns]]
-    table += [[format(row[name], kind) if name in row else "" for name, kind in columns] for row in rows]
+    table += [
+        [format(row[name], kind) if name in row else "" for name, kind in columns] for row in rows
+    ]
     widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
     return "\n".join(
         "  ".join(

@@ -1,8 +1,9 @@
 """Algorithm 1 the slow way: Eq. 1-12 by double backward, with nothing else of gdwlib in it.
 
-The tests hold the library to this, and `python -m gdwlib bench` times it. It wastes nothing a second-order
-implementation can avoid (one train forward, one differentiable backward, one meta forward, one backward through both,
-one last backward), but it builds the second-order graph that gdwlib never needs.
+The tests hold the library to this, and `python -m gdwlib bench` times it. It wastes nothing a
+second-order implementation can avoid (one train forward, one differentiable backward, one meta
+forward, one backward through both, one last backward), but it builds the second-order graph that
+gdwlib never needs.
 """
 
 import copy
@@ -12,11 +13,13 @@ from torch.func import functional_call
 
 
 class SecondOrderGDW:
-    """One network, one weighting network, one `step` with the names of `gdwlib.StepOutput` as a dictionary.
+    """One network, one weighting network, one `step` with the names of `gdwlib.StepOutput` as a
+    dictionary.
 
-    wasteful: do besides what the published code does without need: a forward pass whose result nobody uses, a backward
-    pass whose gradients are thrown away, and a second train forward for the last update (same numbers; needs a
-    network without dropout).
+    wasteful: do besides what the published code does without need: a forward pass whose result
+        nobody uses, a backward
+    pass whose gradients are thrown away, and a second train forward for the last update (same
+    numbers; needs a network without dropout).
     """
 
     def __init__(
@@ -61,13 +64,19 @@ class SecondOrderGDW:
 
         if self.wasteful:
             torch.autograd.grad(z, list(theta.values()), d1 / n, retain_graph=True)
-        # Eq. 9, kept differentiable in w: the gradient of Σ (w∘d1)·z / n with w∘d1 as the constant it is in Eq. 2
-        first = torch.autograd.grad(z, list(theta.values()), grad_outputs=w * d1 / n, create_graph=True)
+        # Eq. 9, kept differentiable in w: the gradient of Σ (w∘d1)·z / n with w∘d1 as the constant
+        # it is in Eq. 2
+        first = torch.autograd.grad(
+            z, list(theta.values()), grad_outputs=w * d1 / n, create_graph=True
+        )
         hat = {k: t - lr_of[id(t)] * g for (k, t), g in zip(theta.items(), first, strict=True)}
-        z_meta = functional_call(model, {**{k: b.clone() for k, b in buffers.items()}, **hat}, (x_meta,))
+        z_meta = functional_call(
+            model, {**{k: b.clone() for k, b in buffers.items()}, **hat}, (x_meta,)
+        )
         meta_loss = torch.nn.functional.cross_entropy(z_meta, y_meta)
         phi = list(self.weight_net.parameters())
-        g, *phi_gradient = torch.autograd.grad(meta_loss, [w, *phi], retain_graph=True)  # Eq. 10 and 11's g
+        # Eq. 10 and 11's g
+        g, *phi_gradient = torch.autograd.grad(meta_loss, [w, *phi], retain_graph=True)
 
         self.weight_optimizer.zero_grad()
         for parameter, gradient in zip(phi, phi_gradient, strict=True):
@@ -81,13 +90,16 @@ class SecondOrderGDW:
                 class_lr = 0.1 * n * self.C if self.class_lr is None else self.class_lr
                 norm = g.abs().sum()
                 move = class_lr * g / norm if norm > 0 else torch.zeros_like(g)
-                w_new = self.eq4((w - move.clip(-self.clip, self.clip)).clip(1e-6, 1e6), p, y)  # Eq. 11, 4
+                # Eq. 11, 4
+                w_new = self.eq4((w - move.clip(-self.clip, self.clip)).clip(1e-6, 1e6), p, y)
         if self.wasteful:
             fresh = {k: b.clone() for k, b in buffers.items()}
             z = functional_call(model, {**theta, **fresh}, (x,))
         self.optimizer.zero_grad()
         for t, gradient in zip(
-            theta.values(), torch.autograd.grad(z, list(theta.values()), w_new * d1 / n), strict=True
+            theta.values(),
+            torch.autograd.grad(z, list(theta.values()), w_new * d1 / n),
+            strict=True,
         ):
             t.grad = gradient
         self.optimizer.step()  # Eq. 12

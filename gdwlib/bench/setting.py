@@ -16,7 +16,8 @@ from gdwlib.runs.config import PRECISIONS, RunConfig
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """What is timed: a ResNet of He et al. on random square images, channels_last, batch and meta batch alike."""
+    """What is timed: a ResNet of He et al. on random square images, channels_last, batch and meta
+    batch alike."""
 
     depth: int = 32  # 6·blocks + 2
     num_classes: int = 10
@@ -34,12 +35,17 @@ class Setting:
         generator = torch.Generator().manual_seed(seed)
         n = self.batch_size
         x, x_meta = (
-            torch.randn(n, 3, self.size, self.size, generator=generator, dtype=PRECISIONS[self.precision])
+            torch.randn(
+                n, 3, self.size, self.size, generator=generator, dtype=PRECISIONS[self.precision]
+            )
             .to(self.device)
             .contiguous(memory_format=torch.channels_last)
             for _ in range(2)
         )
-        y, y_meta = (torch.randint(self.num_classes, (n,), generator=generator).to(self.device) for _ in range(2))
+        y, y_meta = (
+            torch.randint(self.num_classes, (n,), generator=generator).to(self.device)
+            for _ in range(2)
+        )
         return Batch(x, y, x_meta, y_meta, torch.arange(n, device=self.device))
 
     def synchronize(self) -> None:
@@ -53,11 +59,19 @@ def sgd(model: nn.Module) -> torch.optim.Optimizer:
 
 
 def method(setting: Setting, name: str, model: nn.Module) -> Method:
-    """A method as it is in the last epoch of a run: after GLC's and Gen-label's first phases, say."""
-    config = RunConfig(dataset="cifar10", preset="paper", method=name, batch_size=setting.batch_size)
+    """A method as it is in the last epoch of a run: after GLC's and Gen-label's first phases,
+    say."""
+    config = RunConfig(
+        dataset="cifar10", preset="paper", method=name, batch_size=setting.batch_size
+    )
     some = setting.batch()
     context = MethodContext(
-        setting.num_classes, some.y.repeat(49), some.x_meta, some.y_meta, 0.4, lambda: copy.deepcopy(model)
+        setting.num_classes,
+        some.y.repeat(49),
+        some.x_meta,
+        some.y_meta,
+        0.4,
+        lambda: copy.deepcopy(model),
     )
     made = METHODS[name](model, sgd(model), context, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):

@@ -1,4 +1,5 @@
-"""The step: time, memory and operations of plain SGD, of every method, and of GDW by double backward."""
+"""The step: time, memory and operations of plain SGD, of every method, and of GDW by double
+backward."""
 
 import copy
 import dataclasses
@@ -22,14 +23,19 @@ from gdwlib.methods import METHODS, Batch
 from gdwlib.models import WeightNet
 from gdwlib.runs.config import PRECISIONS
 
-PLAIN, SECOND_ORDER, PUBLISHED, SAVING = "plain SGD", "gdw, double backward", "gdw, as published", "gdw, save_memory"
+PLAIN, SECOND_ORDER, PUBLISHED, SAVING = (
+    "plain SGD",
+    "gdw, double backward",
+    "gdw, as published",
+    "gdw, save_memory",
+)
 CAPTURED = "gdw, CUDA graph"
 STEPS = (*METHODS, SAVING, SECOND_ORDER, PUBLISHED)  # what can be timed beside plain SGD
 
 
 def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch], object]]:
-    """name → step(batch), each on its own copy of one network: plain SGD, the methods, GDW in less memory and by
-    double backward, without and with what the published code does besides."""
+    """name → step(batch), each on its own copy of one network: plain SGD, the methods, GDW in less
+    memory and by double backward, without and with what the published code does besides."""
     torch.manual_seed(0)
     model = setting.model()
     plain = copy.deepcopy(model)
@@ -44,7 +50,9 @@ def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch
         network = copy.deepcopy(model)
         weight_net = WeightNet().to(setting.device, PRECISIONS[setting.precision])
         adam = torch.optim.Adam(weight_net.parameters(), 1e-3, weight_decay=1e-4)
-        slow = SecondOrderGDW(network, sgd(network), setting.num_classes, weight_net, adam, wasteful=wasteful)
+        slow = SecondOrderGDW(
+            network, sgd(network), setting.num_classes, weight_net, adam, wasteful=wasteful
+        )
         return lambda batch: slow.step(*batch[:4])
 
     def saving() -> Callable[[Batch], object]:
@@ -59,13 +67,18 @@ def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch
         if name == SECOND_ORDER or name == PUBLISHED:
             steps[name] = second_order(wasteful=name == PUBLISHED)
         else:
-            steps[name] = saving() if name == SAVING else method(setting, name, copy.deepcopy(model)).step
+            steps[name] = (
+                saving() if name == SAVING else method(setting, name, copy.deepcopy(model)).step
+            )
     return steps
 
 
-def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]) -> list[dict]:
-    """A row a contestant: median seconds, images per second, ratios to plain SGD (median and quartiles of the rounds)
-    in time, peak memory (MiB) and operations (of convolutions and matrix products)."""
+def measure_steps(
+    setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]
+) -> list[dict]:
+    """A row a contestant: median seconds, images per second, ratios to plain SGD (median and
+    quartiles of the rounds) in time, peak memory (MiB) and operations (of convolutions and matrix
+    products)."""
     steps, batch = contestants(setting, names), setting.batch()
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 2):  # two to warm up
@@ -73,12 +86,14 @@ def measure_steps(setting: Setting, names: list[str], rounds: int, say: Callable
             taken = timed(setting, partial(step, batch))
             if round_ >= 2:
                 seconds[name].append(taken)
-        say(f"depth {setting.depth}, C = {setting.num_classes}, n = {setting.batch_size}: round {round_ + 1} of "
+        say(f"depth {setting.depth}, C = {setting.num_classes}, n = {setting.batch_size}: round "
+            f"{round_ + 1} of "
             f"{rounds + 2}")  # fmt: skip
     rows = []
     for name, step in steps.items():
         with FlopCounterMode(display=False) as operations:
-            (steps["gdw"] if name == CAPTURED else step)(batch)  # a replay is not seen by the counter
+            # a replay is not seen by the counter
+            (steps["gdw"] if name == CAPTURED else step)(batch)
         rows.append(
             {
                 "step": name,
@@ -124,7 +139,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 def peak_memory(setting: Setting, step: Callable[[], object]) -> int:
-    """Bytes a step holds at its peak beyond what stays: on CUDA by the allocator, elsewhere of its tensors."""
+    """Bytes a step holds at its peak beyond what stays: on CUDA by the allocator, elsewhere of its
+    tensors."""
     if setting.device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -146,6 +162,10 @@ def measure_growth(setting: Setting, rounds: int, say: Callable[[str], None]) ->
     rows = []
     for change in changes:
         own = dataclasses.replace(setting, **change)
-        settings = {"depth": own.depth, "num_classes": own.num_classes, "batch_size": own.batch_size}
+        settings = {
+            "depth": own.depth,
+            "num_classes": own.num_classes,
+            "batch_size": own.batch_size,
+        }
         rows += [settings | row for row in measure_steps(own, ["mwnet", "gdw"], rounds, say)]
     return rows

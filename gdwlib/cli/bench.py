@@ -22,12 +22,17 @@ SECTIONS = ("steps", "parts", "loop", "growth")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sections", nargs="*", choices=SECTIONS, default=["steps", "loop"], metavar="SECTION",
-        help="steps: plain SGD, every method, GDW by double backward; parts: of the methods' steps; loop: of an epoch; "
+        help="steps: plain SGD, every method, GDW by double backward; parts: of the methods' "
+             "steps; loop: of an epoch; "
         "growth: with classes, batch and depth (default: steps loop)",
     )  # fmt: skip
-    parser.add_argument("--steps", nargs="+", choices=STEPS, metavar="NAME", help="(default: every one)")
+    parser.add_argument(
+        "--steps", nargs="+", choices=STEPS, metavar="NAME", help="(default: every one)"
+    )
     parser.add_argument("--rounds", type=int, default=10, help="(default: 10)")
-    parser.add_argument("--depth", type=int, default=32, help="6·blocks + 2 (default: 32, the paper's)")
+    parser.add_argument(
+        "--depth", type=int, default=32, help="6·blocks + 2 (default: 32, the paper's)"
+    )
     parser.add_argument("--num-classes", type=int, default=10, help="(default: 10)")
     parser.add_argument("--batch-size", type=int, default=100, help="train and meta (default: 100)")
     parser.add_argument(
@@ -38,9 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the loop; needs no download: fashion (default)",
     )
     parser.add_argument(
-        "--preset", choices=PRESETS, default="paper", metavar="NAME", help="of the loop (default: paper)"
+        "--preset",
+        choices=PRESETS,
+        default="paper",
+        metavar="NAME",
+        help="of the loop (default: paper)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="(default: float32)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float32", help="(default: float32)"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
     parser.add_argument("--threads", type=int, help="(default: PyTorch's)")
 
@@ -52,10 +63,14 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f"--depth: must be 6·blocks + 2, as 8, 20, 32 or 56; not {args.depth}")
     if args.threads:
         torch.set_num_threads(args.threads)
-    loop = RunConfig(dataset=args.dataset, preset=args.preset, precision=args.precision, device=args.device)
+    loop = RunConfig(
+        dataset=args.dataset, preset=args.preset, precision=args.precision, device=args.device
+    )
     device = loop.torch_device().type
     keep_freed_memory()  # as a run does
-    setting = bench.Setting(args.depth, args.num_classes, args.batch_size, 32, args.precision, device)
+    setting = bench.Setting(
+        args.depth, args.num_classes, args.batch_size, 32, args.precision, device
+    )
     path = bench.result_path(args.folders.outputs, setting)
 
     def say(text: str) -> None:
@@ -68,7 +83,9 @@ def main(args: argparse.Namespace) -> None:
             if section == "steps":
                 rows = bench.measure_steps(setting, names, args.rounds, say)
             elif section == "parts":
-                rows = bench.measure_parts(setting, [name for name in names if name in METHODS], args.rounds, say)
+                rows = bench.measure_parts(
+                    setting, [name for name in names if name in METHODS], args.rounds, say
+                )
             elif section == "growth":
                 rows = bench.measure_growth(setting, args.rounds, say)
             else:

@@ -19,7 +19,8 @@ def main(args: argparse.Namespace) -> None:
     for train in (True, False):
         split = source.load(folder, train)
         print(
-            f"{args.name} {'train' if train else 'test'}: {len(split.ids)} images, {split.images.shape[1:]}, verified"
+            f"{args.name} {'train' if train else 'test'}: {len(split.ids)} images, "
+            f"{split.images.shape[1:]}, verified"
         )
         for name, given in source.label_sets.items() if train else ():
             wrong = 100 * (given(folder, split.labels) != split.labels).mean()

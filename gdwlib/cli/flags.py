@@ -16,13 +16,21 @@ class Parser(argparse.ArgumentParser):
         for word in unknown:
             if word.startswith("-"):
                 flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
-                self.error(f"unknown flag {word.split('=')[0]}{suggestion(word.split('=')[0], flags)}")
+                self.error(
+                    f"unknown flag {word.split('=')[0]}{suggestion(word.split('=')[0], flags)}"
+                )
         return parsed, unknown
 
     def _check_value(self, action, value):
-        if action.choices is not None and value is not action.default and value not in action.choices:
+        if (
+            action.choices is not None
+            and value is not action.default
+            and value not in action.choices
+        ):
             valid = [str(choice) for choice in action.choices]
-            raise argparse.ArgumentError(action, f"unknown value {str(value)!r}{suggestion(str(value), valid)}")
+            raise argparse.ArgumentError(
+                action, f"unknown value {str(value)!r}{suggestion(str(value), valid)}"
+            )
 
     def error(self, message: str):
         self.exit(2, f"{self.prog}: {message}\n")

@@ -24,11 +24,17 @@ COMMANDS = {
 
 
 def parser() -> Parser:
-    top = Parser(prog="gdwlib", description="Generalized Data Weighting: run the paper's experiments.")
+    top = Parser(
+        prog="gdwlib", description="Generalized Data Weighting: run the paper's experiments."
+    )
     add = top.add_subparsers(dest="command", required=True, metavar="COMMAND").add_parser
     folders = Parser(add_help=False)
-    folders.add_argument("--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)")
-    folders.add_argument("--data", type=Path, metavar="DIR", help="where data sets are (default: data/)")
+    folders.add_argument(
+        "--outputs", type=Path, metavar="DIR", help="where records are (default: outputs/)"
+    )
+    folders.add_argument(
+        "--data", type=Path, metavar="DIR", help="where data sets are (default: data/)"
+    )
     for name, command in COMMANDS.items():
         command.add_arguments(add(name, parents=[folders], help=command.HELP))
     return top

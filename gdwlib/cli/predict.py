@@ -14,12 +14,23 @@ HELP = "label new images or rows by a finished run"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run's folder or id, or a folder with its model.pt and model.json")
-    parser.add_argument("source", type=Path, metavar="FOLDER", help="of images; for a table, a CSV file")
     parser.add_argument(
-        "--to", type=Path, metavar="FILE.csv", help="(default: predictions-NAME.csv in the run's folder)"
+        "run",
+        metavar="RUN",
+        help="a run's folder or id, or a folder with its model.pt and model.json",
     )
-    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping")
+    parser.add_argument(
+        "source", type=Path, metavar="FOLDER", help="of images; for a table, a CSV file"
+    )
+    parser.add_argument(
+        "--to",
+        type=Path,
+        metavar="FILE.csv",
+        help="(default: predictions-NAME.csv in the run's folder)",
+    )
+    parser.add_argument(
+        "--skip-bad", action="store_true", help="leave out what cannot be read instead of stopping"
+    )
 
 
 def main(args: argparse.Namespace) -> None:

@@ -30,15 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, field in fields_described().items():
         if field.methods not in groups:
             groups[field.methods] = parser.add_argument_group(", ".join(field.methods))
-        options = {"action": argparse.BooleanOptionalAction} if field.kind is bool else {"type": field.kind}
+        options = (
+            {"action": argparse.BooleanOptionalAction}
+            if field.kind is bool
+            else {"type": field.kind}
+        )
         meaning = ", ".join(named[name]) if name in named else field.meaning
-        text = f"{meaning}{f' (default: {field.default})' if field.default else ''}".replace("%", "%%")
+        text = f"{meaning}{f' (default: {field.default})' if field.default else ''}".replace(
+            "%", "%%"
+        )
         flag = f"--{name.replace('_', '-')}"
         groups[field.methods].add_argument(flag, default=argparse.SUPPRESS, help=text, **options)
-    parser.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds SEED..SEED+K-1 together "
+    parser.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds "
+                                                                             "SEED..SEED+K-1 "
+                                                                             "together "
                      "as one network in groups (default: 1)")  # fmt: skip
-    parser.add_argument("--wait", action="store_true", help="where another process is training this run, wait for it")
-    parser.add_argument("--runs-per-gpu", type=int, metavar="R", help="cuda: take a GPU that fewer than R runs are on, "
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="where another process is training this run, wait for it",
+    )
+    parser.add_argument("--runs-per-gpu", type=int, metavar="R", help="cuda: take a GPU that fewer "
+                                                                      "than R runs are on, "
                      "wait for one (default: the first GPU, whoever is on it)")  # fmt: skip
 
 
@@ -48,19 +61,28 @@ def main(args: argparse.Namespace) -> None:
     at_least(args, 1, "replicas", "runs_per_gpu")
     configs = [dataclasses.replace(config, seed=config.seed + k) for k in range(args.replicas)]
     if args.replicas > 1 and (args.wait or args.runs_per_gpu):
-        raise ValueError("--wait, --runs-per-gpu: of one run alone, not of --replicas; leave one of them off")
+        raise ValueError(
+            "--wait, --runs-per-gpu: of one run alone, not of --replicas; leave one of them off"
+        )
     before = time.time()
     with processes.data_parallel_engine(config.torch_device()) as engine:
         if engine.world_size > 1:
-            for name, given in (("replicas", args.replicas > 1), ("capture", config.capture), ("wait", args.wait)):
+            for name, given in (
+                ("replicas", args.replicas > 1),
+                ("capture", config.capture),
+                ("wait", args.wait),
+            ):
                 if given:
                     raise ValueError(f"--{name}: of a run in one process alone; leave it off")
         how = {"outputs": args.folders.outputs, "data": args.folders.data}
         if args.replicas > 1:
             records = run_replicas(configs, **how)
         else:
-            places = args.runs_per_gpu if engine.world_size == 1 else None  # processes have a GPU each
-            records = [training.run(config, wait=args.wait, runs_per_gpu=places, engine=engine, **how)]
+            # processes have a GPU each
+            places = args.runs_per_gpu if engine.world_size == 1 else None
+            records = [
+                training.run(config, wait=args.wait, runs_per_gpu=places, engine=engine, **how)
+            ]
         if engine.rank == 0:
             for record in records:
                 print_record(record, before)
@@ -69,13 +91,19 @@ def main(args: argparse.Namespace) -> None:
 def print_record(record: RunRecord, before: float) -> None:
     """A finished run, in three lines at most."""
     if (record.path / "result.json").stat().st_mtime < before:
-        print("a finished record; nothing was trained (delete its folder to train it again)", file=sys.stderr)
+        print(
+            "a finished record; nothing was trained (delete its folder to train it again)",
+            file=sys.stderr,
+        )
     if record.final_accuracy is None:
-        told = f"{record.result['seconds']:.0f} s; no accuracy: name test examples with --test to have it measured"
+        seconds = f"{record.result['seconds']:.0f} s"
+        told = f"{seconds}; no accuracy: name test examples with --test to have it measured"
     else:
         told = (
-            f"test accuracy: {record.final_accuracy:.2f}% (mean of the last {min(5, record.config['epochs'])} epochs), "
-            f"last {record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
+            f"test accuracy: {record.final_accuracy:.2f}% (mean of the last "
+            f"{min(5, record.config['epochs'])} epochs), "
+            f"last {record.result['last_accuracy']:.2f}%, best "
+            f"{record.result['best_accuracy']:.2f}%, "
             f"{record.result['seconds']:.0f} s"
         )
     print(f"{record.path}\n{told}")

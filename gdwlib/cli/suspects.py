@@ -16,7 +16,9 @@ SHEET = 48  # suspects on the contact sheet
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's folder or id")
-    parser.add_argument("--to", type=Path, metavar="FILE.csv", help="(default: suspects.csv in the run's folder)")
+    parser.add_argument(
+        "--to", type=Path, metavar="FILE.csv", help="(default: suspects.csv in the run's folder)"
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -25,7 +27,10 @@ def main(args: argparse.Namespace) -> None:
     to = args.to or record.path / "suspects.csv"
     table = as_csv(found[0]._fields, found)
     if to.exists() and to.read_bytes() != table:
-        raise ValueError(f"{to}: is there and says something else (corrected by hand?); name another file with --to")
+        raise ValueError(
+            f"{to}: is there and says something else (corrected by hand?); name another file with "
+            "--to"
+        )
     write_file(to, table)
     width = max(len(row.id) for row in found[:SHOWN])
     for row in found[:SHOWN]:
@@ -46,6 +51,9 @@ def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
     try:
         from gdwlib.companion import figures
     except ModuleNotFoundError as error:
-        print(f"no contact sheet: {error.name} is needed; pip install 'gdwlib[notebooks]'", file=sys.stderr)
+        print(
+            f"no contact sheet: {error.name} is needed; pip install 'gdwlib[notebooks]'",
+            file=sys.stderr,
+        )
         return None
     return figures.as_png(figures.contact_sheet(config, worst, data))

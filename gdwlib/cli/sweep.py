@@ -23,27 +23,71 @@ HELP = "train what is missing of many runs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("campaign", nargs="?", default="tables", metavar="CAMPAIGN",
-                       help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
-                       "and variants of GDW (default); appendices (08, and variants); paper: everything; "
-                       "evidence: the short runs behind the committed notebooks; half: the paper's CIFAR-10 with "
-                       "half the pixels, hours a run on one thread; or FILE.jsonl, an object of "
-                       "RunConfig's fields a line")  # fmt: skip
-    parser.add_argument("--preset", choices=PRESETS, metavar="NAME", help="(default: small; of half, half)")
-    parser.add_argument("--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on")
-    parser.add_argument("--datasets", nargs="+", choices=DATASETS, metavar="NAME",
-                       help="(default: cifar10 cifar100; of evidence, fashion cifar10 cifar10n; of half, "
-                       "cifar10)")  # fmt: skip
     parser.add_argument(
-        "--methods", nargs="+", choices=METHODS, default=[*METHODS], metavar="NAME", help="(default: all)"
+        "campaign",
+        nargs="?",
+        default="tables",
+        metavar="CAMPAIGN",
+        help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
+        "and variants of GDW (default); appendices (08, and variants); paper: "
+        "everything; "
+        "evidence: the short runs behind the committed notebooks; half: the paper's "
+        "CIFAR-10 with "
+        "half the pixels, hours a run on one thread; or FILE.jsonl, an object of "
+        "RunConfig's fields a line",
     )
-    parser.add_argument("--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of evidence and half, 3)")
-    parser.add_argument("--cores", type=int, nargs="?", const=0, metavar="N", help="N runs at once, by Snakemake (no N: "
-                       "as many as there are cores; default: one after the other, in this process)")  # fmt: skip
-    parser.add_argument("--profile", type=Path, metavar="DIR", help="a Snakemake profile: on a cluster, profiles/slurm")
-    parser.add_argument("--runs-per-gpu", type=int, metavar="R", help="where there are GPUs: at most R runs on one, "
-                       "other sweeps' included (default: with --cores 1, else no limit)")  # fmt: skip
-    parser.add_argument("--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)")
+    parser.add_argument(
+        "--preset", choices=PRESETS, metavar="NAME", help="(default: small; of half, half)"
+    )
+    parser.add_argument(
+        "--budget", metavar="TIME", help="stop in time, as 90s, 9m, 1.5h; the same command goes on"
+    )
+    parser.add_argument(
+        "--datasets",
+        nargs="+",
+        choices=DATASETS,
+        metavar="NAME",
+        help="(default: cifar10 cifar100; of evidence, fashion cifar10 cifar10n; of half, cifar10)",
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        choices=METHODS,
+        default=[*METHODS],
+        metavar="NAME",
+        help="(default: all)",
+    )
+    parser.add_argument(
+        "--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of evidence and half, 3)"
+    )
+    parser.add_argument(
+        "--cores",
+        type=int,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="N runs at once, by Snakemake (no N: "
+        "as many as there are cores; default: one after the other, in this "
+        "process)",
+    )
+    parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="DIR",
+        help="a Snakemake profile: on a cluster, profiles/slurm",
+    )
+    parser.add_argument(
+        "--runs-per-gpu",
+        type=int,
+        metavar="R",
+        help="where there are GPUs: at "
+        "most R runs on one, "
+        "other sweeps' included (default: with --cores 1, else no "
+        "limit)",
+    )
+    parser.add_argument(
+        "--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)"
+    )
     parser.add_argument("--device", choices=DEVICES, default="auto", help="(default: auto)")
     parser.add_argument("--capture", action="store_true", help="cuda: replay steps as CUDA graphs")
     parser.add_argument("--list", action="store_true", help="say what is missing and train nothing")
@@ -57,15 +101,25 @@ def main(args: argparse.Namespace) -> None:
     if args.capture and args.replicas > 1:
         raise ValueError("--capture: of one run alone, not of --replicas; leave one of them off")
     if elsewhere and (args.budget or args.replicas > 1):
-        raise ValueError("--budget, --replicas: of a sweep in this process; leave --cores and --profile off")
+        raise ValueError(
+            "--budget, --replicas: of a sweep in this process; leave --cores and --profile off"
+        )
     if args.replicas > 1 and args.runs_per_gpu:
-        raise ValueError("--runs-per-gpu: of runs one by one, not of --replicas; leave one of them off")
+        raise ValueError(
+            "--runs-per-gpu: of runs one by one, not of --replicas; leave one of them off"
+        )
     if args.profile is not None and not (args.profile / "config.yaml").is_file():
-        raise ValueError(f"--profile {args.profile}: has no config.yaml; profiles/slurm is one that has")
+        raise ValueError(
+            f"--profile {args.profile}: has no config.yaml; profiles/slurm is one that has"
+        )
     if args.profile is not None and args.runs_per_gpu is not None:
-        raise ValueError("--runs-per-gpu: of --cores, on one machine; a cluster gives out its GPUs itself")
+        raise ValueError(
+            "--runs-per-gpu: of --cores, on one machine; a cluster gives out its GPUs itself"
+        )
     if args.snakemake and not elsewhere:
-        raise ValueError(f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well")
+        raise ValueError(
+            f"{' '.join(args.snakemake)}: is for Snakemake; give --cores or --profile as well"
+        )
     until = time.time() + in_process.seconds_of(args.budget) if args.budget else None
     runs = runs_of(args)
     # on a cluster it is the nodes that may have a GPU
@@ -83,12 +137,22 @@ def main(args: argparse.Namespace) -> None:
     else:
         how = {"replicas": args.replicas, "runs_per_gpu": args.runs_per_gpu}
         going = in_process.sweep(left, args.folders, until=until, **how)
-        counts = in_process.report_attempts(going, len(left), lambda text: print(text, file=sys.stderr))
-        print(", ".join(f"{count} {state}" for state, count in counts.items() if count) or "nothing to do")
+        counts = in_process.report_attempts(
+            going, len(left), lambda text: print(text, file=sys.stderr)
+        )
+        print(
+            ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+            or "nothing to do"
+        )
         if counts["interrupted"] and not counts["finished"]:
-            print("nothing was finished in this time; a larger --budget gets further at once", file=sys.stderr)
+            print(
+                "nothing was finished in this time; a larger --budget gets further at once",
+                file=sys.stderr,
+            )
         if counts["failed"]:
-            raise RecordError(f"{counts['failed']} runs failed, see above; the same command tries them again")
+            raise RecordError(
+                f"{counts['failed']} runs failed, see above; the same command tries them again"
+            )
 
 
 def runs_of(args: argparse.Namespace) -> list[RunConfig]:
@@ -98,7 +162,9 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
     elif args.campaign in CAMPAIGNS:
         campaign = CAMPAIGNS[args.campaign]
         seeds = range(args.seeds or campaign.seeds)
-        runs = campaign.runs(args.preset or campaign.preset, args.datasets or campaign.datasets, args.methods, seeds)
+        runs = campaign.runs(
+            args.preset or campaign.preset, args.datasets or campaign.datasets, args.methods, seeds
+        )
     else:
         near = suggestion(args.campaign, CAMPAIGNS)
         raise ValueError(f"CAMPAIGN: unknown value {args.campaign!r}{near}, or a .jsonl file")
@@ -110,7 +176,11 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
 
 
 def run_by_snakemake(
-    args: argparse.Namespace, runs: list[RunConfig], left: list[RunConfig], at_once: int, device: str
+    args: argparse.Namespace,
+    runs: list[RunConfig],
+    left: list[RunConfig],
+    at_once: int,
+    device: str,
 ) -> None:
     """The runs to Snakemake, here or on a cluster."""
     how, settings = [], {}
@@ -120,8 +190,12 @@ def run_by_snakemake(
         how += ["--cores", str(at_once)]
         if device == "cuda" and args.profile is None:
             settings["runs_per_gpu"] = args.runs_per_gpu or 1
-            how += ["--resources", f"gpu_places={settings['runs_per_gpu'] * torch.cuda.device_count()}"]
-    for name in sorted({config.dataset for config in left}):  # once, before many want it at the same time
+            how += [
+                "--resources",
+                f"gpu_places={settings['runs_per_gpu'] * torch.cuda.device_count()}",
+            ]
+    # once, before many want it at the same time
+    for name in sorted({config.dataset for config in left}):
         source = DATASETS[name]
         if not isinstance(source, OwnData):
             for train in (True, False):
@@ -129,14 +203,20 @@ def run_by_snakemake(
     folders = Folders(args.folders.outputs.resolve(), args.folders.data.resolve())
     listed = by_snakemake.write_list(runs, Path(args.campaign).stem, folders.outputs)
     going = by_snakemake.Sweep(
-        listed, left, folders, how + args.snakemake, lambda text: print(text, file=sys.stderr), settings
+        listed,
+        left,
+        folders,
+        how + args.snakemake,
+        lambda text: print(text, file=sys.stderr),
+        settings,
     )
     if failed := going.train():
         raise RecordError(f"{failed} runs failed, see above; the same command tries them again")
 
 
 def expected_time(runs: list[RunConfig], at_once: int) -> str:
-    """How long they will take on a CPU, where all of them have records in the project's own outputs/."""
+    """How long they will take on a CPU, where all of them have records in the project's own
+    outputs/."""
     seconds = expected_seconds(runs, Folders.named().outputs)
     if not seconds:
         return ""

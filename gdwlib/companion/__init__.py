@@ -1,1 +1,2 @@
-"""The paper: its tables and claims as data, the evidence, figures and pages, and what notebooks share."""
+"""The paper: its tables and claims as data, the evidence, figures and pages, and what notebooks
+share."""

@@ -1,4 +1,5 @@
-"""What the meta step asks of images, by their loss: all that MWNet's weighting network can go by."""
+"""What the meta step asks of images, by their loss: all that MWNet's weighting network can go
+by."""
 
 import contextlib
 import json
@@ -23,23 +24,30 @@ PARTS = 5  # of the training images, sorted by their loss
 def gradient_alignment(
     config: RunConfig, *, outputs: Path | str | None = None, data: Path | str | None = None
 ) -> list[dict]:
-    """Train MWNet (or GDW) once more and watch: an image's *alignment* is -n ∂L_meta/∂w_i, how fast the meta loss falls with
-    more weight on the whole image, times the batch size n.
+    """Train MWNet (or GDW) once more and watch: an image's *alignment* is -n ∂L_meta/∂w_i, how fast
+    the meta loss falls with more weight on the whole image, times the batch size n.
 
     The result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        a row an epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest losses), `loss` (mean,
-        nats), `wrong` (percent of its labels), `weight` (mean ω_t), `alignment` (mean), and its mean over the rightly and
-        the wrongly labelled ones, `alignment_right` and `alignment_wrong` (None where there are none).
+        a row an epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest
+        losses), `loss` (mean, nats), `wrong` (percent of its labels), `weight` (mean ω_t),
+        `alignment` (mean), and its mean over the rightly and the wrongly labelled ones,
+        `alignment_right` and `alignment_wrong` (None where there are none).
 
     Raises:
-        ValueError: a method without a weighting network, or one whose meta step is not made in every step.
+        ValueError: a method without a weighting network, or one whose meta step is not made in
+            every step.
     """
     if config.method not in ("mwnet", "gdw"):
-        raise ValueError(f"method: must be 'mwnet' or 'gdw', which have a weighting network; not {config.method!r}")
+        raise ValueError(
+            "method: must be 'mwnet' or 'gdw', which have a weighting network; not "
+            f"{config.method!r}"
+        )
     if getattr(config, "meta_every", 1) != 1:
-        raise ValueError(f"meta_every: must be 1, so that every step has an alignment; not {config.meta_every}")
+        raise ValueError(
+            f"meta_every: must be 1, so that every step has an alignment; not {config.meta_every}"
+        )
     folders = Folders.named(outputs, data)
     path = folders.figures / f"alignment-{config.run_id}.json"
     with contextlib.suppress(OSError, ValueError):
@@ -60,13 +68,18 @@ def gradient_alignment(
             generator = torch_rng(config.seed, "augmentation", epoch)
             count, meta = len(loader.train), len(loader.meta)
             seen = []
-            for index, meta_index in epoch_indices(count, meta, config.batch_size, config.seed, epoch, device):
+            for index, meta_index in epoch_indices(
+                count, meta, config.batch_size, config.seed, epoch, device
+            ):
                 batch = loader.batch(index, meta_index, generator)
                 out = method.gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
                 weight = out.class_weights.gather(1, batch.y[:, None])[:, 0]  # (n,)
                 losses = cross_entropy(out.logits, batch.y)  # (n,)
-                seen.append(torch.stack([losses, weight, alignment_of(out), right[index]]))  # (4, n)
-            rows += [{"epoch": epoch + 1, **row} for row in _by_loss(torch.cat(seen, 1).cpu().double())]
+                # (4, n)
+                seen.append(torch.stack([losses, weight, alignment_of(out), right[index]]))
+            rows += [
+                {"epoch": epoch + 1, **row} for row in _by_loss(torch.cat(seen, 1).cpu().double())
+            ]
             last = epoch + 1 == config.total_epochs
             progress_log.tell(f"epoch {epoch + 1}/{config.total_epochs}, watched" + ", done" * last)
     write_file(path, (json.dumps(rows) + "\n").encode())
@@ -74,7 +87,8 @@ def gradient_alignment(
 
 
 def alignment_of(out: StepOutput) -> torch.Tensor:
-    """(n,) alignments in a step's batch: an image's weight is the weight of all its classes at once."""
+    """(n,) alignments in a step's batch: an image's weight is the weight of all its classes at
+    once."""
     return -len(out.class_gradient) * out.class_gradient.sum(1)
 
 

@@ -20,7 +20,8 @@ Runs = dict[int, RunRecord]  # by seed
 
 
 class Interval(NamedTuple):
-    """An estimate over seeds with its two-sided 95% interval; infinite where one seed is all there is."""
+    """An estimate over seeds with its two-sided 95% interval; infinite where one seed is all there
+    is."""
 
     mean: float
     low: float
@@ -53,7 +54,9 @@ class Evidence:
             config = _config(path.with_name("config.json"))
             if config is None or config.run_id != path.parent.name:
                 continue
-            if (methods is None or config.method in methods) and (seeds is None or config.seed in seeds):
+            if (methods is None or config.method in methods) and (
+                seeds is None or config.seed in seeds
+            ):
                 record, _ = RunFolder(self.outputs, config).load()
                 if record is not None:
                     self._runs.setdefault(_key(config), {})[config.seed] = record
@@ -65,7 +68,11 @@ class Evidence:
     def run_ids(self, dataset: str, preset: str) -> list[str]:
         """The run ids of a data set's records at a preset."""
         wanted = {"dataset": dataset, "preset": preset}
-        return [name for name, record in self.records().items() if wanted.items() <= record.config.items()]
+        return [
+            name
+            for name, record in self.records().items()
+            if wanted.items() <= record.config.items()
+        ]
 
     def datasets(self) -> set[str]:
         """The data sets with records."""
@@ -73,19 +80,27 @@ class Evidence:
 
     def records(self) -> dict[str, RunRecord]:
         """All of them, by run id."""
-        return {record.path.name: record for runs in self._runs.values() for record in runs.values()}
+        return {
+            record.path.name: record for runs in self._runs.values() for record in runs.values()
+        }
 
 
 def copy_committed(outputs: Path, to: Path) -> None:
-    """Copy what the project itself keeps in outputs/, and nothing of a reader's, into an outputs folder of its own.
+    """Copy what the project itself keeps in outputs/, and nothing of a reader's, into an outputs
+    folder of its own.
 
-    outputs/committed.sha256 lists it as `sha256sum` does: of a run its result.json, which has the other files' sums.
+    outputs/committed.sha256 lists it as `sha256sum` does: of a run its result.json, which has the
+    other files' sums.
 
     Raises:
-        RecordError: there is no list; or a listed file is missing or not as listed, with the way to get it back.
+        RecordError: there is no list; or a listed file is missing or not as listed, with the way to
+            get it back.
     """
     if not (outputs / COMMITTED).is_file():
-        raise RecordError(f"{outputs}: has no {COMMITTED}, which lists the project's own records; unset GDWLIB_OUTPUTS")
+        raise RecordError(
+            f"{outputs}: has no {COMMITTED}, which lists the project's own records; unset "
+            "GDWLIB_OUTPUTS"
+        )
     for line in (outputs / COMMITTED).read_text().splitlines():
         digest, name = line.split("  ", 1)
         _copy_unaltered(outputs, to, name, digest)
@@ -99,7 +114,9 @@ def _copy_unaltered(outputs: Path, to: Path, name: str, digest: str) -> None:
     file = outputs / name
     if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
         state = "not as committed" if file.is_file() else "missing, though it was committed"
-        raise RecordError(f"{file}: {state}; get it back: git checkout -- outputs/{Path(name).parent}")
+        raise RecordError(
+            f"{file}: {state}; get it back: git checkout -- outputs/{Path(name).parent}"
+        )
     (to / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, to / name)
 
@@ -120,8 +137,8 @@ class RepeatedRun(NamedTuple):
 
 
 def repeated_runs(before: Evidence, after: Evidence) -> list[RepeatedRun]:
-    """The runs of which both folders have a record, by run id. What may differ on another machine, another number of
-    threads or another torch is the order of sums, which training amplifies."""
+    """The runs of which both folders have a record, by run id. What may differ on another machine,
+    another number of threads or another torch is the order of sums, which training amplifies."""
     ours, theirs = before.records(), after.records()
     return [
         RepeatedRun(
@@ -137,7 +154,10 @@ def repeated_runs(before: Evidence, after: Evidence) -> list[RepeatedRun]:
 def _numbers(record: RunRecord) -> list[dict]:
     """What the epochs came to, without how long they took."""
     times = ("seconds", "per_second")
-    return [{name: value for name, value in line.items() if not name.endswith(times)} for line in record.metrics]
+    return [
+        {name: value for name, value in line.items() if not name.endswith(times)}
+        for line in record.metrics
+    ]
 
 
 def _config(path: Path) -> RunConfig | None:
@@ -149,18 +169,26 @@ def _config(path: Path) -> RunConfig | None:
 
 
 def _key(config: RunConfig) -> tuple:
-    return tuple(sorted((name, value) for name, value in vars(config).items() if name not in ("seed", *HOW_FIELDS)))
+    return tuple(
+        sorted(
+            (name, value)
+            for name, value in vars(config).items()
+            if name not in ("seed", *HOW_FIELDS)
+        )
+    )
 
 
 def final_accuracy(record: RunRecord) -> float:
-    """The mean test accuracy of the last five epochs, percent. For `paired`, of runs that have a test set."""
+    """The mean test accuracy of the last five epochs, percent. For `paired`, of runs that have a
+    test set."""
     return record.result["final_accuracy"]
 
 
 def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     """Probability that a positive example's score exceeds a negative one's (ties count half)."""
     return float(
-        stats.mannwhitneyu(scores[positive], scores[~positive]).statistic / (positive.sum() * (~positive).sum())
+        stats.mannwhitneyu(scores[positive], scores[~positive]).statistic
+        / (positive.sum() * (~positive).sum())
     )
 
 
@@ -174,22 +202,34 @@ def mean_interval(values: Iterable[float]) -> Interval | None:
     if len(values) > 1:
         error = float(values.std(ddof=1) / np.sqrt(len(values)))
         half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-        p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1)) if error > 0 else float(mean == 0)
+        p = (
+            float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
+            if error > 0
+            else float(mean == 0)
+        )
     return Interval(mean, mean - half, mean + half, len(values), p)
 
 
-def paired(ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final_accuracy) -> Interval | None:
-    """The mean difference over common seeds, paired: a seed means the same images, noise and order for both, unless
-    they differ in a field that decides these (meta set, batch size)."""
+def paired(
+    ours: Runs, theirs: Runs, value: Callable[[RunRecord], float] = final_accuracy
+) -> Interval | None:
+    """The mean difference over common seeds, paired: a seed means the same images, noise and order
+    for both, unless they differ in a field that decides these (meta set, batch size)."""
     common = sorted(set(ours) & set(theirs))
     return mean_interval(value(ours[seed]) - value(theirs[seed]) for seed in common)
 
 
 def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
-    """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an F test."""
-    a, b = (np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs))
+    """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an
+    F test."""
+    a, b = (
+        np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs)
+    )
     if min(len(a), len(b)) < 2 or a.std() == 0 or b.std() == 0:
         return None
     ratio = float(a.var(ddof=1) / b.var(ddof=1))
-    low, high = (ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2))
+    low, high = (
+        ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1)
+        for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+    )
     return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(len(a), len(b)))

@@ -1,6 +1,9 @@
-"""GDW's weights of one image, to play with: what the label, the probabilities, the clip and the constraint do.
+"""GDW's weights of one image, to play with: what the label, the probabilities, the clip and the
+constraint do.
 
-explorer.show(case, classes)      # sliders in a live notebook, one figure elsewhere; `case` is by `gdwlib.single_image_step`
+explorer.show(case, classes)  # sliders in a live notebook, one figure elsewhere
+
+`case` is what `gdwlib.single_image_step` returns.
 """
 
 import importlib.util
@@ -42,7 +45,8 @@ def weights(
     clip: float | None = None,
     zero_mean: bool | None = None,
 ) -> Weights:
-    """What Algorithm 1 makes of image `row` of the batch, had it another label or other probabilities.
+    """What Algorithm 1 makes of image `row` of the batch, had it another label or other
+    probabilities.
 
     How the meta loss answers to the image's logits is taken from the real step and held fixed, in
     g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij. As things were, the weights are those of the real step.
@@ -50,14 +54,16 @@ def weights(
     Args:
         case: from `gdwlib.single_image_step`.
         label: default the given one.
-        true_p: the probability of the true class; the others keep their proportions. Default the network's.
+        true_p: the probability of the true class; the others keep their proportions. Default the
+            network's.
         first: ω, one for all classes as V gives it. Default V's.
         class_lr: η_ω of Eq. 11. Default the step's, as with the next two.
         clip: of Eq. 11.
         zero_mean: impose Eq. 4.
 
     Raises:
-        ValueError: a label that is no class, a probability outside 0 to 1, or a clip that is not above 0.
+        ValueError: a label that is no class, a probability outside 0 to 1, or a clip that is not
+            above 0.
     """
     num_classes = case["probs"].shape[1]
     clip = float(case["clip"]) if clip is None else clip
@@ -68,9 +74,14 @@ def weights(
     ):
         if not fine:
             raise ValueError(f"{name}: must be {want}")
-    probs, gradient = (torch.as_tensor(case[name], dtype=torch.float64) for name in ("probs", "class_gradient"))
+    probs, gradient = (
+        torch.as_tensor(case[name], dtype=torch.float64) for name in ("probs", "class_gradient")
+    )
     given, n = torch.as_tensor(case["given"]), len(probs)
-    response = -n * gradient[row] / weighting.logit_gradient(probs.clamp(max=weighting.P_MAX), given)[row]  # (C,) J D v
+    # (C,) J D v
+    response = (
+        -n * gradient[row] / weighting.logit_gradient(probs.clamp(max=weighting.P_MAX), given)[row]
+    )
     response = torch.where(response.isfinite(), response, 0)
     p, true = probs[row], int(case["true"][row])
     if true_p is not None:
@@ -105,17 +116,21 @@ def weights(
 
 
 def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes: Any) -> Figure:
-    """An image of the batch, its weights, its weighted probabilities and the gradient before and after: what `show`
-    draws. `changes` are those of `weights`."""
+    """An image of the batch, its weights, its weighted probabilities and the gradient before and
+    after: what `show` draws. `changes` are those of `weights`."""
     row = int(case["shown"]) if row is None else row
     found = weights(case, row, **changes)
     true, label = int(case["true"][row]), changes.get("label")
     label = int(case["given"][row]) if label is None else label
-    drawn, (left, *panels) = plt.subplots(1, 4, figsize=(9.5, 4.2), width_ratios=(1.0, 1.3, 1.3, 1.3))
+    drawn, (left, *panels) = plt.subplots(
+        1, 4, figsize=(9.5, 4.2), width_ratios=(1.0, 1.3, 1.3, 1.3)
+    )
     image = case["images"][row]
     left.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray_r")
     left.set_title(
-        f"a {classes[true]},\nlabelled “{classes[label]}”", color=CLEAN if true == label else WRONG, fontsize=10
+        f"a {classes[true]},\nlabelled “{classes[label]}”",
+        color=CLEAN if true == label else WRONG,
+        fontsize=10,
     )
     left.axis("off")
     place = np.arange(len(classes))
@@ -124,7 +139,9 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
         (panels[1], "probabilities", {"p": found.p, "p′": found.weighted}),
         (panels[2], "gradient at the logits", {"p − y": found.before, "ω′ ∘ (p − y)": found.after}),
     ):
-        for (name, values), offset, colour in zip(pairs.items(), (-0.2, 0.2), (PALETTE[7], PALETTE[0]), strict=True):
+        for (name, values), offset, colour in zip(
+            pairs.items(), (-0.2, 0.2), (PALETTE[7], PALETTE[0]), strict=True
+        ):
             axes.barh(place + offset, values, 0.4, color=colour, label=name)
         axes.set_title(title, fontsize=10)
         axes.axvline(0, color="0.3", linewidth=0.8)
@@ -132,7 +149,9 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
         axes.tick_params(axis="x", labelsize=8)
         axes.grid(axis="y", visible=False)
         axes.invert_yaxis()
-        axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False)
+        axes.legend(
+            fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False
+        )
     for j, text in enumerate(panels[0].get_yticklabels()):
         text.set_color(WRONG if j in (true, label) and true != label else "black")
     lowest = min(0.0, found.second.min())
@@ -149,10 +168,12 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
 
 
 def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
-    """Sliders for all of `weights` over `figure` in a live notebook; where widgets cannot run, the figure alone.
+    """Sliders for all of `weights` over `figure` in a live notebook; where widgets cannot run, the
+    figure alone.
 
     Args:
-        live: whether they can; default: there is ipywidgets, and the kernel stands behind JupyterLab or the like.
+        live: whether they can; default: there is ipywidgets, and the kernel stands behind
+            JupyterLab or the like.
     """
     if live is None:
         live = on_a_page() and importlib.util.find_spec("ipywidgets") is not None
@@ -164,18 +185,37 @@ def show(case: Case, classes: Sequence[str], live: bool | None = None) -> Any:
 
     n, shown = len(case["given"]), int(case["shown"])
     wrong = [row for row in range(n) if case["given"][row] != case["true"][row] and row != shown]
-    rows = [shown, *wrong[:24], *[row for row in range(n) if case["given"][row] == case["true"][row]][:8]]
-    names = [f"{classes[case['true'][row]]}, labelled “{classes[case['given'][row]]}” ({row})" for row in rows]
+    rows = [
+        shown,
+        *wrong[:24],
+        *[row for row in range(n) if case["given"][row] == case["true"][row]][:8],
+    ]
+    names = [
+        f"{classes[case['true'][row]]}, labelled “{classes[case['given'][row]]}” ({row})"
+        for row in rows
+    ]
     wide = {"layout": widgets.Layout(width="32em"), "style": {"description_width": "12em"}}
     live_ = {"continuous_update": True, **wide}
     controls = {
-        "row": widgets.Dropdown(options=list(zip(names, rows, strict=True)), description="image", **wide),
-        "label": widgets.Dropdown(options=[(name, j) for j, name in enumerate(classes)], description="label", **wide),
-        "true_p": widgets.FloatSlider(min=0.001, max=0.999, step=0.001, description="p of the true class", **live_),
+        "row": widgets.Dropdown(
+            options=list(zip(names, rows, strict=True)), description="image", **wide
+        ),
+        "label": widgets.Dropdown(
+            options=[(name, j) for j, name in enumerate(classes)], description="label", **wide
+        ),
+        "true_p": widgets.FloatSlider(
+            min=0.001, max=0.999, step=0.001, description="p of the true class", **live_
+        ),
         "first": widgets.FloatSlider(min=0.0, max=1.0, step=0.01, description="ω, from V", **live_),
-        "class_lr": widgets.FloatLogSlider(float(case["class_lr"]), min=0, max=4, description="η_ω", **live_),
-        "clip": widgets.FloatSlider(float(case["clip"]), min=0.01, max=1.0, step=0.01, description="clip", **live_),
-        "zero_mean": widgets.Checkbox(bool(case["zero_mean"]), description="zero-mean constraint (Eq. 4)", **wide),
+        "class_lr": widgets.FloatLogSlider(
+            float(case["class_lr"]), min=0, max=4, description="η_ω", **live_
+        ),
+        "clip": widgets.FloatSlider(
+            float(case["clip"]), min=0.01, max=1.0, step=0.01, description="clip", **live_
+        ),
+        "zero_mean": widgets.Checkbox(
+            bool(case["zero_mean"]), description="zero-mean constraint (Eq. 4)", **wide
+        ),
     }
     place = widgets.Output()
     busy = False  # while several controls are being set

@@ -1,5 +1,5 @@
-"""The paper's tables and its Figures 5 and 6, drawn from our records. The look, and what other notebooks draw, is in
-plots.py. Accuracies and shares are percent, gains points."""
+"""The paper's tables and its Figures 5 and 6, drawn from our records. The look, and what other
+notebooks draw, is in plots.py. Accuracies and shares are percent, gains points."""
 
 import io
 from collections.abc import Sequence
@@ -31,15 +31,20 @@ VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE
 
 
 def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
-    """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and ours. A panel a
-    level; ours with the 95% interval of the paired difference, where there are several seeds."""
+    """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and
+    ours. A panel a level; ours with the 95% interval of the paired difference, where there are
+    several seeds."""
     table = TABLES[frame.attrs["number"]]
     levels = list(dict.fromkeys(frame["level"]))
     known = frame["paper over Base"].notna() | frame["over Base"].notna()
     shown = frame[known & (frame["method"] != "base")]
     rows = list(dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True)))
     figure, grid = plt.subplots(
-        1, len(levels), figsize=(9.5 if len(levels) > 1 else 7.5, 1.1 + 0.36 * len(rows)), sharey=True, squeeze=False
+        1,
+        len(levels),
+        figsize=(9.5 if len(levels) > 1 else 7.5, 1.1 + 0.36 * len(rows)),
+        sharey=True,
+        squeeze=False,
     )
     for axes, level in zip(grid[0], levels, strict=True):
         here = shown[shown["level"] == level].set_index(["method", "recipe"])
@@ -47,11 +52,22 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
             if row not in here.index:
                 continue
             cell = here.loc[row]
-            axes.plot(cell["paper over Base"], place, "D", markersize=7, mfc="none", mec="0.25", mew=1.4)
+            axes.plot(
+                cell["paper over Base"], place, "D", markersize=7, mfc="none", mec="0.25", mew=1.4
+            )
             if (gain := cell["over Base"]) is not None:
                 half = gain.high - gain.mean if gain.seeds > 1 else 0
                 colour = PALETTE[0] if row[0] == "gdw" else PALETTE[1]
-                axes.errorbar(gain.mean, place, xerr=half, fmt="o", color=colour, markersize=6, capsize=3, lw=1.4)
+                axes.errorbar(
+                    gain.mean,
+                    place,
+                    xerr=half,
+                    fmt="o",
+                    color=colour,
+                    markersize=6,
+                    capsize=3,
+                    lw=1.4,
+                )
         axes.axvline(0, color="0.3", linewidth=0.9)
         axes.set_xlabel("gain over Base (points)")
         if len(levels) > 1:
@@ -71,8 +87,8 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:
-    """Figure 5 from our records: the share of weights that the meta step increased, epoch by epoch. Thin lines are seeds,
-    dotted ones what the paper reports on CIFAR-10 with 40% uniform noise."""
+    """Figure 5 from our records: the share of weights that the meta step increased, epoch by epoch.
+    Thin lines are seeds, dotted ones what the paper reports on CIFAR-10 with 40% uniform noise."""
     labels = {
         "clean_nontarget": "non-target, label right",
         "mislabelled_nontarget": "non-target, label wrong",
@@ -81,7 +97,12 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
     _require_statistics(records, "increased")
     figure, axes = plt.subplots(figsize=(8.5, 4))
     frame = pd.DataFrame(
-        {"epoch": m["epoch"], "seed": r.config["seed"], "position": label, "percent": m["increased"][key]}
+        {
+            "epoch": m["epoch"],
+            "seed": r.config["seed"],
+            "position": label,
+            "percent": m["increased"][key],
+        }
         for r in records
         for m in r.metrics
         for key, label in labels.items()
@@ -95,8 +116,9 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
 
 
 def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """The idea in one figure: the messages that one wrong label sends, and how far each is heard. `case` is what
-    `gdwlib.single_image_step` returns; a bar is what multiplies class j's part of the gradient, p_j - y_j."""
+    """The idea in one figure: the messages that one wrong label sends, and how far each is heard.
+    `case` is what `gdwlib.single_image_step` returns; a bar is what multiplies class j's part of
+    the gradient, p_j - y_j."""
     i = int(case["shown"])
     true, given = int(case["true"][i]), int(case["given"][i])
     texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
@@ -106,7 +128,9 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
         "a weight an image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
         "a weight a class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
     }
-    figure, (left, *bars) = plt.subplots(1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25))
+    figure, (left, *bars) = plt.subplots(
+        1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25)
+    )
     image = case["images"][i]
     left.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray_r")
     left.set_title(f"a {classes[true]},\nlabelled “{classes[given]}”", fontsize=11)
@@ -114,7 +138,15 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     for axes, (title, weights) in zip(bars, columns.items(), strict=True):
         axes.barh(texts, weights, color=[WRONG if bad else CLEAN for bad in wrong], height=0.72)
         for j, weight in enumerate(weights):
-            axes.text(weight - 0.02, j, f"{weight:.2f}", va="center", ha="right", color="white", fontsize=8)
+            axes.text(
+                weight - 0.02,
+                j,
+                f"{weight:.2f}",
+                va="center",
+                ha="right",
+                color="white",
+                fontsize=8,
+            )
         axes.set_title(title, fontsize=9.5)
         axes.set(xlim=(0, 1.05), xticks=[], xlabel="weight of the message")
         axes.grid(False)
@@ -130,8 +162,8 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
 
 
 def second_smallest(records: Sequence[RunRecord]) -> Figure:
-    """Figure 6 from our records: on the smallest class's images, the share of the second smallest class's weights that the
-    meta step increased."""
+    """Figure 6 from our records: on the smallest class's images, the share of the second smallest
+    class's weights that the meta step increased."""
     _require_statistics(records, "increased_second_smallest")
     figure, axes = plt.subplots(figsize=(8.5, 3.8))
     frame = pd.DataFrame(
@@ -156,8 +188,9 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
 
 
 def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
-    """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row a setting, a column an epoch. Each point
-    is a fifth of the training images; the number beside it is how many percent of their labels are wrong."""
+    """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row a
+    setting, a column an epoch. Each point is a fifth of the training images; the number beside it
+    is how many percent of their labels are wrong."""
     figure, grid = plt.subplots(
         len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
     )
@@ -171,10 +204,14 @@ def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Fi
             part = pd.DataFrame([line for line in rows if line["epoch"] == epoch]).astype(float)
             for column, colour, label in lines:
                 thick = (
-                    {"marker": "o", "linewidth": 2.4} if column == "alignment" else {"marker": ".", "linewidth": 1.2}
+                    {"marker": "o", "linewidth": 2.4}
+                    if column == "alignment"
+                    else {"marker": ".", "linewidth": 1.2}
                 )
                 axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
-            for loss, alignment, wrong in part[["loss", "alignment", "wrong"]].itertuples(index=False):
+            for loss, alignment, wrong in part[["loss", "alignment", "wrong"]].itertuples(
+                index=False
+            ):
                 axes.annotate(
                     f"{wrong:.0f}%",
                     (loss, alignment),
@@ -205,7 +242,15 @@ def _require_statistics(records: Sequence[RunRecord], name: str) -> None:
 def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
     """A thin line a seed, a thick one their mean, a colour and a dash pattern a value of `hue`."""
     order = list(dict.fromkeys(frame[hue]))
-    common = dict(data=frame, x="epoch", y=y, hue=hue, hue_order=order, palette=list(palette)[: len(order)], ax=axes)
+    common = dict(
+        data=frame,
+        x="epoch",
+        y=y,
+        hue=hue,
+        hue_order=order,
+        palette=list(palette)[: len(order)],
+        ax=axes,
+    )
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.8, alpha=0.45, legend=False)
     sns.lineplot(**common, style=hue, style_order=order, errorbar=None, linewidth=2.4)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -214,16 +259,23 @@ def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: 
 
 def _note(axes: Axes, level: float, text: str) -> None:
     """A word on a horizontal line, at its right end."""
-    place: Any = dict(xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top")
+    place: Any = dict(
+        xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top"
+    )
     axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
 
 
 def verdict_table(card: pd.DataFrame) -> Styler:
-    """A scorecard (`paper.scorecard`) for a notebook: text to the left, verdicts in their colours."""
-    colours = {verdict: f"color: {to_hex(colour)}; font-weight: bold" for verdict, colour in VERDICTS.items()}
+    """A scorecard (`paper.scorecard`) for a notebook: text to the left, verdicts in their
+    colours."""
+    colours = {
+        verdict: f"color: {to_hex(colour)}; font-weight: bold"
+        for verdict, colour in VERDICTS.items()
+    }
     colours[UNDECIDED] = "color: #666666"
     return (
-        card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")  # its own, the same in every run
+        # its own, the same in every run
+        card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")
         .map(lambda verdict: colours[verdict], subset=list(card.columns[2:4]))
         .set_properties(**{"text-align": "left"})
         .set_table_styles([{"selector": "th", "props": "text-align: left"}])
@@ -231,8 +283,8 @@ def verdict_table(card: pd.DataFrame) -> Styler:
 
 
 def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
-    """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with its interval, by
-    its own verdict; the claim says which side of zero it is on."""
+    """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with
+    its interval, by its own verdict; the claim says which side of zero it is on."""
     figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
     for verdict, colour in VERDICTS.items():
         part = found[found["verdict"] == verdict]
@@ -254,8 +306,11 @@ def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
     return figure
 
 
-def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str | None = None) -> Figure:
-    """The most suspect images of a run's training set: the label given, the one proposed, and the score."""
+def contact_sheet(
+    config: RunConfig, worst: Sequence[Suspect], data: Path | str | None = None
+) -> Figure:
+    """The most suspect images of a run's training set: the label given, the one proposed, and the
+    score."""
     style()
     if config.data_folder is not None:
         images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
@@ -264,14 +319,23 @@ def contact_sheet(config: RunConfig, worst: Sequence[Suspect], data: Path | str 
         at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
         images = [np.asarray(split.train.images)[at[row.id]] for row in worst]
     captions = [
-        f"{_short(row.label)}\n{row.score:.2f}" + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
+        f"{_short(row.label)}\n{row.score:.2f}"
+        + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
         for row in worst
     ]
     figure = gallery(
-        images, captions, [False] * len(worst), grey="gray_r" if config.dataset.startswith("fashion") else "gray"
+        images,
+        captions,
+        [False] * len(worst),
+        grey="gray_r" if config.dataset.startswith("fashion") else "gray",
     )
-    figure.supxlabel(f"{config.run_id}: label given; how probably it is wrong → the label proposed", fontsize=8,
-                     color="0.35", x=0.01, ha="left")  # fmt: skip
+    figure.supxlabel(
+        f"{config.run_id}: label given; how probably it is wrong → the label proposed",
+        fontsize=8,
+        color="0.35",
+        x=0.01,
+        ha="left",
+    )
     return set_provenance(figure, [config.run_id])
 
 
@@ -294,15 +358,24 @@ def as_png(figure: Figure) -> bytes:
 
 
 def detectors(rows: pd.DataFrame) -> Figure:
-    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a detector,
-    a dot a seed."""
+    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a
+    detector, a dot a seed."""
     measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
     figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     for axes, (name, head) in zip(grid, measures.items(), strict=True):
         sns.stripplot(
-            rows, x=name, y="setting", hue="detector", dodge=True, jitter=False, size=7, alpha=0.8,
-            palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]], ax=axes, legend=axes is grid[0],
-        )  # fmt: skip
+            rows,
+            x=name,
+            y="setting",
+            hue="detector",
+            dodge=True,
+            jitter=False,
+            size=7,
+            alpha=0.8,
+            palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]],
+            ax=axes,
+            legend=axes is grid[0],
+        )
         axes.set(xlabel=head, ylabel=None)
         for edge in range(1, rows["setting"].nunique()):
             axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
@@ -310,6 +383,10 @@ def detectors(rows: pd.DataFrame) -> Figure:
     grid[0].get_legend().remove()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.supxlabel(
-        "small preset; a dot a seed; python benchmarks/detectors.py", fontsize=8, color="0.35", x=0.01, ha="left"
+        "small preset; a dot a seed; python benchmarks/detectors.py",
+        fontsize=8,
+        color="0.35",
+        x=0.01,
+        ha="left",
     )
     return set_provenance(figure, ["figures/detectors.json"])

@@ -5,36 +5,46 @@ import types
 
 from gdwlib.runs.config import suggestion
 
-CHECKED = "_parameters_checked"  # in a notebook's namespace, once its parameters have been found right
+# in a notebook's namespace, once its parameters have been found right
+CHECKED = "_parameters_checked"
 
 
 def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
-    """Check a notebook's parameters, right after the cell that sets them: `check_parameters(globals(), seeds=list)`.
+    """Check a notebook's parameters, right after the cell that sets them:
+    `check_parameters(globals(), seeds=list)`.
 
     Args:
         namespace: the notebook's `globals()`.
-        **parameters: each valid parameter, with a tuple of its valid values or its type. None is valid for a type.
+        **parameters: each valid parameter, with a tuple of its valid values or its type. None is
+            valid for a type.
 
     Raises:
-        ValueError: a variable that is no parameter (a misspelt `papermill -p`), with the nearest that is, at the first
-            run (where the cells are run again, the notebook has variables of its own by then); or a value that is not
-            valid.
+        ValueError: a variable that is no parameter (a misspelt `papermill -p`), with the nearest
+            that is, at the first run (where the cells are run again, the notebook has variables of
+            its own by then); or a value that is not valid.
     """
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    before = shell.user_ns_hidden if shell else {}  # IPython's own, and what a person's startup files set
+    # IPython's own, and what a person's startup files set
+    before = shell.user_ns_hidden if shell else {}
     for name, value in list(namespace.items()):
         foreign = name.startswith("_") or callable(value) or isinstance(value, types.ModuleType)
         set_here = not foreign and (name not in before or before[name] is not value)
         if set_here and name not in parameters and CHECKED not in namespace:
-            raise ValueError(f"this notebook has no parameter {name!r}{suggestion(name, parameters)}")
+            raise ValueError(
+                f"this notebook has no parameter {name!r}{suggestion(name, parameters)}"
+            )
     for name, valid in parameters.items():
         if name not in namespace:
             raise ValueError(f"{name}: not set by the parameters cell")
         value = namespace[name]
         if isinstance(valid, tuple):
             if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{suggestion(str(value), map(str, valid))}")
-        elif value is not None and (not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)):
+                raise ValueError(
+                    f"{name}: unknown value {value!r}{suggestion(str(value), map(str, valid))}"
+                )
+        elif value is not None and (
+            not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)
+        ):
             raise ValueError(f"{name}: must be of type {valid.__name__}, not {value!r}")
     namespace[CHECKED] = True

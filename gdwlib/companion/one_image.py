@@ -1,4 +1,5 @@
-"""One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment (Figures 1 and 4)."""
+"""One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment
+(Figures 1 and 4)."""
 
 import contextlib
 import copy
@@ -20,34 +21,58 @@ from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.records import write_file
 from gdwlib.runs.training import load_split, run
 
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)  # a damaged file of arrays
+# a damaged file of arrays
+UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 ARRAYS = (
-    "run", "id", "images", "shown", "class_lr", "clip", "zero_mean", "given", "true", "losses", "probs",
-    "first_weights", "class_weights", "class_gradient", "mwnet_first", "mwnet_weights",
-)  # fmt: skip
+    "run",
+    "id",
+    "images",
+    "shown",
+    "class_lr",
+    "clip",
+    "zero_mean",
+    "given",
+    "true",
+    "losses",
+    "probs",
+    "first_weights",
+    "class_weights",
+    "class_gradient",
+    "mwnet_first",
+    "mwnet_weights",
+)
 
 
 def single_image_step(
-    config: RunConfig, true: str, given: str, *, outputs: Path | str | None = None, data: Path | str | None = None
+    config: RunConfig,
+    true: str,
+    given: str,
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
 ) -> dict[str, np.ndarray]:
-    """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100 training images.
+    """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100
+    training images.
 
-    The image shown is the first of class `true` labelled `given`, by dataset id; the others are the first of the
-    run's first epoch; the meta batch likewise. The learning rate is half the run's, the schedule's middle. The
-    result is kept in outputs/figures, and read from there the next time.
+    The image shown is the first of class `true` labelled `given`, by dataset id; the others are the
+    first of the run's first epoch; the meta batch likewise. The learning rate is half the run's,
+    the schedule's middle. The result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        arrays by name: `run`, its id; `id`, the image's; `shown`: its row in the arrays below; `images` (n, channels,
-        H, W) uint8 of the batch, before any averaging; `class_lr`, `clip` and `zero_mean` of the step; (n,):
-        `given`, `true`, `losses`; (n, C): `probs`, and at the class level `first_weights` ω, `class_weights` ω′,
-        `class_gradient` g; `mwnet_first` and `mwnet_weights` (n, C): MWNet's weights before and after its own step.
+        arrays by name: `run`, its id; `id`, the image's; `shown`: its row in the arrays below;
+        `images` (n, channels, H, W) uint8 of the batch, before any averaging; `class_lr`, `clip`
+        and `zero_mean` of the step; (n,): `given`, `true`, `losses`; (n, C): `probs`, and at the
+        class level `first_weights` ω, `class_weights` ω′, `class_gradient` g; `mwnet_first` and
+        `mwnet_weights` (n, C): MWNet's weights before and after its own step.
 
     Raises:
-        ValueError: an unknown class name, no such image in the run's training set, or a method without a weighting
-            network.
+        ValueError: an unknown class name, no such image in the run's training set, or a method
+            without a weighting network.
     """
     if config.method not in ("gdw", "mwnet"):
-        raise ValueError(f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}")
+        raise ValueError(
+            f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}"
+        )
     folders = Folders.named(outputs, data)
     path = folders.figures / f"step-{config.run_id}-{true}-labelled-{given}.npz"
     with contextlib.suppress(*UNREADABLE):
@@ -56,14 +81,17 @@ def single_image_step(
     split = load_split(config, folders.data)
     for name in (true, given):
         if name not in split.classes:
-            raise ValueError(f"{config.dataset} has no class {name!r}{suggestion(name, split.classes)}")
+            raise ValueError(
+                f"{config.dataset} has no class {name!r}{suggestion(name, split.classes)}"
+            )
     t, g = split.classes.index(true), split.classes.index(given)
     candidates = np.flatnonzero((split.train.labels == t) & (split.given == g))
     if not len(candidates):
         raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
     with tempfile.TemporaryDirectory() as elsewhere:
         record = run(config, outputs=folders.outputs, data=folders.data)
-        if not (record.path / "model.pt").is_file():  # a record from the repository: train once more for the networks
+        # a record from the repository: train once more for the networks
+        if not (record.path / "model.pt").is_file():
             record = run(config, outputs=elsewhere, data=folders.data)
         network = record.model(len(split.classes), len(split.mean))
         weight_net = record.weight_net()
@@ -79,7 +107,9 @@ def single_image_step(
         "id": split.train.ids[rows[0]],
         "images": np.asarray(split.train.images[rows]),
         "shown": np.array(0),
-        "class_lr": np.array(0.1 * len(rows) * len(split.classes) if config.class_lr is None else config.class_lr),
+        "class_lr": np.array(
+            0.1 * len(rows) * len(split.classes) if config.class_lr is None else config.class_lr
+        ),
         "clip": np.array(config.clip),
         "zero_mean": np.array(config.zero_mean),
         "given": split.given[rows],
@@ -92,7 +122,9 @@ def single_image_step(
             torch.optim.SGD(theta.parameters(), config.lr / 2),
             len(split.classes),
             weight_net=phi,
-            weight_optimizer=make_weight_optimizer(phi, lr=config.weight_lr, weight_decay=config.weight_weight_decay),
+            weight_optimizer=make_weight_optimizer(
+                phi, lr=config.weight_lr, weight_decay=config.weight_weight_decay
+            ),
             class_lr=config.class_lr,
             clip=config.clip,
             zero_mean=config.zero_mean,
@@ -124,8 +156,9 @@ def training_images(
     outputs: Path | str | None = None,
     data: Path | str | None = None,
 ) -> np.ndarray:
-    """Training images of a run, by id, (n, channels, H, W) uint8, before any averaging. They are kept in
-    outputs/figures and read from there the next time, so that a figure can be drawn without the data set.
+    """Training images of a run, by id, (n, channels, H, W) uint8, before any averaging. They are
+    kept in outputs/figures and read from there the next time, so that a figure can be drawn without
+    the data set.
 
     Raises:
         ValueError: an id that is not among the run's training images.

@@ -11,7 +11,10 @@ from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 
 # of the paper → what it shows, the notebooks that show it from our side
 PLACES = {
-    "Table 1": ("related methods: what they handle, what they learn", "04 (a line a method), 09 (what a step costs)"),
+    "Table 1": (
+        "related methods: what they handle, what they learn",
+        "04 (a line a method), 09 (what a step costs)",
+    ),
     "Table 2": ("uniform label noise", "04"),
     "Table 3": ("flip label noise", "05"),
     "Table 4": ("class imbalance", "06"),
@@ -24,26 +27,36 @@ PLACES = {
     "Figure 6": ("the smallest class and the second smallest", "06"),
     "Algorithm 1": ("the iteration", "03"),
     "Appendix B.2": ("without the zero-mean constraint (Figure 7)", "02, 04"),
-    "Appendices D, F": ("more on imbalance; noise and imbalance: not available to us", "06, 08 in their place"),
+    "Appendices D, F": (
+        "more on imbalance; noise and imbalance: not available to us",
+        "06, 08 in their place",
+    ),
 }
 
 
 VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED)
 
 
-def paper_index(evidence: Evidence, dataset: str = "fashion", preset: str = "small") -> pd.DataFrame:
-    """A row a table or figure of the paper: `shows`, `notebook`, `claims` that name it and their verdicts on this data
-    set and preset, and of Tables 2 to 4 the cells whose `sign of gain` has records here (`tables.compare`)."""
+def paper_index(
+    evidence: Evidence, dataset: str = "fashion", preset: str = "small"
+) -> pd.DataFrame:
+    """A row a table or figure of the paper: `shows`, `notebook`, `claims` that name it and their
+    verdicts on this data set and preset, and of Tables 2 to 4 the cells whose `sign of gain` has
+    records here (`tables.compare`)."""
     rows = {}
     for place, (shows, notebook) in PLACES.items():
         verdicts = Counter(
-            claim.verdict_on(evidence, dataset, preset)[0] for claim in CLAIMS if place in _places_of(claim.where)
+            claim.verdict_on(evidence, dataset, preset)[0]
+            for claim in CLAIMS
+            if place in _places_of(claim.where)
         )
         rows[place] = {"shows": shows, "notebook": notebook, "claims": _counted(verdicts, VERDICTS)}
         number = int(place[-1]) if place.startswith("Table") else None
         if number in TABLES:
             frame = compare(number, evidence, dataset, preset)
-            rows[place]["sign of gain"] = _counted(Counter(frame["sign of gain"]), (SAME, OPPOSITE, OPEN))
+            rows[place]["sign of gain"] = _counted(
+                Counter(frame["sign of gain"]), (SAME, OPPOSITE, OPEN)
+            )
     return pd.DataFrame.from_dict(rows, orient="index").fillna("–")
 
 
@@ -51,7 +64,9 @@ def _places_of(where: str) -> set[str]:
     """The tables and figures in a claim's `where`, as "Section 4.1, Tables 2 and 3"."""
     found = {place for place in PLACES if place in where}
     numbers = {"Tables 2 and 3": (2, 3), "Tables 2 to 4": (2, 3, 4)}
-    return found | {f"Table {n}" for text, several in numbers.items() if text in where for n in several}
+    return found | {
+        f"Table {n}" for text, several in numbers.items() if text in where for n in several
+    }
 
 
 def _counted(counts: Counter, names: tuple[str, ...]) -> str:
@@ -59,9 +74,10 @@ def _counted(counts: Counter, names: tuple[str, ...]) -> str:
 
 
 def shortfalls(evidence: Evidence, dataset: str = "fashion", preset: str = "small") -> pd.DataFrame:
-    """The cells of Tables 2 to 4 where a method gains less over Base than the paper prints, or loses more: our mean
-    lies below the paper's less two standard errors. `by more than chance`: so does our whole 95% interval. On another
-    data set the sizes of gains need not agree; a shortfall is where to look for a mistake."""
+    """The cells of Tables 2 to 4 where a method gains less over Base than the paper prints, or
+    loses more: our mean lies below the paper's less two standard errors. `by more than chance`: so
+    does our whole 95% interval. On another data set the sizes of gains need not agree; a shortfall
+    is where to look for a mistake."""
     rows = {}
     for number, table in TABLES.items():
         frame = compare(number, evidence, dataset, preset)
@@ -69,10 +85,16 @@ def shortfalls(evidence: Evidence, dataset: str = "fashion", preset: str = "smal
             gain = row["over Base"]
             if gain is None or gain.seeds < 2 or not row["sign of gain"]:
                 continue
-            low, _ = printed_gap(number, frame.attrs["published"], row["level"], row["method"], "base")
+            low, _ = printed_gap(
+                number, frame.attrs["published"], row["level"], row["method"], "base"
+            )
             if gain.mean < low:
                 clean = row["level"] == table.levels[0]  # a column of every table
-                where = "Tables 2 to 4, clean" if clean else f"Table {number}, {table.label(row['level'])}"
+                where = (
+                    "Tables 2 to 4, clean"
+                    if clean
+                    else f"Table {number}, {table.label(row['level'])}"
+                )
                 rows[where, row["method"]] = {
                     "where": where,
                     "method": row_name(row["method"]),

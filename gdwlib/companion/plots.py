@@ -1,6 +1,6 @@
-"""The look of all figures, and those of runs and of speed; figures.py has those of tables, claims and single images.
-Each function draws on axes of its own, returns the figure, and says where its numbers come from. Percentages are
-percent, losses nats."""
+"""The look of all figures, and those of runs and of speed; figures.py has those of tables, claims
+and single images. Each function draws on axes of its own, returns the figure, and says where its
+numbers come from. Percentages are percent, losses nats."""
 
 from collections.abc import Iterable, Sequence
 from os import PathLike
@@ -32,28 +32,36 @@ def _position(name: str) -> tuple[int, str]:
 def style() -> None:
     """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
-    plt.rcParams.update({"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True})
-    pd.set_option("display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None)
+    plt.rcParams.update(
+        {"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True}
+    )
+    pd.set_option(
+        "display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None
+    )
 
 
 def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
     """A line under the figure: which runs, what code. Its files name them one by one."""
     seeds = sorted({record.config["seed"] for record in records})
-    versions = sorted({f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records})
-    presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
-    text = (
-        f"{', '.join(presets)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}; {'; '.join(versions)}{extra}"
+    versions = sorted(
+        {f"gdwlib {r.environment['gdwlib']}, torch {r.environment['torch']}" for r in records}
     )
+    presets = sorted({f"{r.config['dataset']} {r.config['preset']}" for r in records})
+    named = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    text = f"{', '.join(presets)}; {named}; {'; '.join(versions)}{extra}"
     figure.supxlabel(text, fontsize=8, color="0.35", x=0.01, ha="left")
     return set_provenance(figure, [record.path.name for record in records])
 
 
 def set_provenance(figure: Figure, sources: Iterable[str]) -> Figure:
-    """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files it is saved to."""
+    """Name the runs, or the files in outputs/, that a figure shows, among the keywords of the files
+    it is saved to."""
     keywords, plain = {"Keywords": " ".join(sources)}, figure.canvas.print_figure
 
     def print_figure(filename: Any, *args: Any, format: str | None = None, **how: Any) -> Any:
-        suffix = Path(filename).suffix.removeprefix(".") if isinstance(filename, str | PathLike) else ""
+        suffix = (
+            Path(filename).suffix.removeprefix(".") if isinstance(filename, str | PathLike) else ""
+        )
         kind = format or suffix or plt.rcParams["savefig.format"]
         if kind.lower() in ("png", "pdf", "svg"):  # others have no such field
             how["metadata"] = keywords | (how.get("metadata") or {})
@@ -64,8 +72,9 @@ def set_provenance(figure: Figure, sources: Iterable[str]) -> Figure:
 
 
 def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """A row a method: each seed's final accuracy (mean of the last five epochs, percent), their mean and their
-    standard deviation over seeds; the best epoch's mean beside it, for information."""
+    """A row a method: each seed's final accuracy (mean of the last five epochs, percent), their
+    mean and their standard deviation over seeds; the best epoch's mean beside it, for
+    information."""
     rows = pd.DataFrame(
         {
             "method": NAMES.get(record.config["method"], record.config["method"]),
@@ -98,8 +107,11 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
         for m in r.metrics
     )
     order = sorted(set(frame["method"]), key=_position)
-    colours = dict(zip(order, PALETTE[3:], strict=False)) | COLOURS  # a method of one's own takes what is left
-    common = dict(data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes)
+    # a method of one's own takes what is left
+    colours = dict(zip(order, PALETTE[3:], strict=False)) | COLOURS
+    common = dict(
+        data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes
+    )
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
     sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
@@ -109,25 +121,49 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
 
 
 def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
-    """Figure 3 from our records: ω_t of rightly and wrongly labelled training images in the last epoch. A row a method, a
-    column a seed; the title gives the AUROC of ω_t as a detector of right labels."""
-    methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m)))
+    """Figure 3 from our records: ω_t of rightly and wrongly labelled training images in the last
+    epoch. A row a method, a column a seed; the title gives the AUROC of ω_t as a detector of right
+    labels."""
+    methods = sorted(
+        {r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m))
+    )
     seeds = sorted({record.config["seed"] for record in records})
     figure, grid = plt.subplots(
-        len(methods), len(seeds), figsize=(9.5, 2.7 * len(methods)), sharex="row", sharey="row", squeeze=False
+        len(methods),
+        len(seeds),
+        figsize=(9.5, 2.7 * len(methods)),
+        sharex="row",
+        sharey="row",
+        squeeze=False,
     )
     for row, method in zip(grid, methods, strict=True):
         for axes, seed in zip(row, seeds, strict=True):
-            (record,) = (r for r in records if (r.config["method"], r.config["seed"]) == (method, seed))
+            (record,) = (
+                r for r in records if (r.config["method"], r.config["seed"]) == (method, seed)
+            )
             weights = record.examples["target_weights"]
             right = record.examples["given_labels"] == record.examples["true_labels"]
             bins = np.linspace(
-                0, max(r.examples["target_weights"].max() for r in records if r.config["method"] == method), 41
+                0,
+                max(
+                    r.examples["target_weights"].max()
+                    for r in records
+                    if r.config["method"] == method
+                ),
+                41,
             )
-            for chosen, colour, label in ((right, CLEAN, "label right"), (~right, WRONG, "label wrong")):
+            for chosen, colour, label in (
+                (right, CLEAN, "label right"),
+                (~right, WRONG, "label wrong"),
+            ):
                 share = np.full(chosen.sum(), 100 / chosen.sum())
-                axes.hist(weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label)
-            axes.set_title(f"{NAMES.get(method, method)}, seed {seed}: AUROC {auroc(weights, right):.3f}", fontsize=10)
+                axes.hist(
+                    weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label
+                )
+            axes.set_title(
+                f"{NAMES.get(method, method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
+                fontsize=10,
+            )
         row[0].set_ylabel("images of the group (%)")
     for axes in grid[-1]:
         axes.set_xlabel("target weight $\\omega_t$")
@@ -136,17 +172,24 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
 
 
 def gallery(
-    images: Sequence[np.ndarray], captions: Sequence[str], right: Sequence[bool], columns: int = 8, grey: str = "gray_r"
+    images: Sequence[np.ndarray],
+    captions: Sequence[str],
+    right: Sequence[bool],
+    columns: int = 8,
+    grey: str = "gray_r",
 ) -> Figure:
-    """Images with captions, framed by whether the label is right. images: N of (channels, H, W) uint8; `grey` is the
-    colour map of those of one channel."""
+    """Images with captions, framed by whether the label is right. images: N of (channels, H, W)
+    uint8; `grey` is the colour map of those of one channel."""
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, image, caption, fine in zip(grid.flat, images, captions, right, strict=False):
         axes.axis("on")
-        axes.imshow(image[0] if len(image) == 1 else image.transpose(1, 2, 0), cmap=grey if len(image) == 1 else None)
+        axes.imshow(
+            image[0] if len(image) == 1 else image.transpose(1, 2, 0),
+            cmap=grey if len(image) == 1 else None,
+        )
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
         axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)
@@ -164,46 +207,81 @@ def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) ->
     figure, axes = plt.subplots(figsize=(8.5, 6.2))
     few = len(classes) <= 20
     sns.heatmap(
-        shares, ax=axes, cmap="cividis", vmin=0, vmax=100, annot=few, fmt=".0f", annot_kws={"fontsize": 9},
-        square=True, xticklabels=few, yticklabels=few, cbar_kws={"label": "images of the true class (%)"},
-    )  # fmt: skip
+        shares,
+        ax=axes,
+        cmap="cividis",
+        vmin=0,
+        vmax=100,
+        annot=few,
+        fmt=".0f",
+        annot_kws={"fontsize": 9},
+        square=True,
+        xticklabels=few,
+        yticklabels=few,
+        cbar_kws={"label": "images of the true class (%)"},
+    )
     axes.set(xlabel="label given", ylabel="true class")
     axes.tick_params(axis="x", labelrotation=45)
     axes.tick_params(axis="y", labelrotation=0)
     return figure
 
 
-def class_bars(values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str) -> Figure:
-    """One group of bars a class, a colour a series; `marked` classes get a note under their name."""
+def class_bars(
+    values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str
+) -> Figure:
+    """One group of bars a class, a colour a series; `marked` classes get a note under their
+    name."""
     figure, axes = plt.subplots(figsize=(9.5, 3.6))
     names = [f"{name}\n({marked[j]})" if j in marked else name for j, name in enumerate(classes)]
-    frame = pd.DataFrame(values | {"class": names}).melt("class", var_name="series", value_name="value")
+    frame = pd.DataFrame(values | {"class": names}).melt(
+        "class", var_name="series", value_name="value"
+    )
     sns.barplot(frame, x="class", y="value", hue="series", ax=axes, palette="colorblind")
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.set(xlabel=None, ylabel=ylabel)
     axes.tick_params(axis="x", labelsize=9)
-    axes.legend(title=None, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(values), frameon=False)
+    axes.legend(
+        title=None,
+        fontsize=9,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=len(values),
+        frameon=False,
+    )
     return figure
 
 
-def curves_by(frames: dict[str, pd.DataFrame], columns: Sequence[str], x: str, units: str | None = None) -> Figure:
+def curves_by(
+    frames: dict[str, pd.DataFrame], columns: Sequence[str], x: str, units: str | None = None
+) -> Figure:
     """A panel a column over `x`, a colour a frame, a line a unit (a seed)."""
     figure, grid = plt.subplots(1, len(columns), figsize=(9.5, 3.4), squeeze=False)
     frame = pd.concat(part.assign(series=name) for name, part in frames.items())
     for axes, column in zip(grid[0], columns, strict=True):
         sns.lineplot(
-            frame, x=x, y=column, hue="series", style="series", units=units, estimator=None, ax=axes, linewidth=1.8
+            frame,
+            x=x,
+            y=column,
+            hue="series",
+            style="series",
+            units=units,
+            estimator=None,
+            ax=axes,
+            linewidth=1.8,
         )
         axes.xaxis.get_major_locator().set_params(integer=True)
         handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(frames), fontsize=9, frameon=False)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=len(frames), fontsize=9, frameon=False
+    )
     return figure
 
 
 def step_costs(rows: Sequence[dict]) -> Figure:
-    """Time and peak memory of each step over plain SGD's: bars, with the quartiles of the rounds; diamonds where the
-    counted operations alone would put it. Rows as `bench.measure_steps` gives them."""
+    """Time and peak memory of each step over plain SGD's: bars, with the quartiles of the rounds;
+    diamonds where the counted operations alone would put it. Rows as `bench.measure_steps` gives
+    them."""
     rows = [row for row in rows if row["step"] != rows[0]["step"]]
     names = [NAMES.get(row["step"], row["step"].replace("gdw", "GDW")) for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(rows) + 1.2), sharey=True)
@@ -215,7 +293,14 @@ def step_costs(rows: Sequence[dict]) -> Figure:
         [q - t for t, q in zip(times, high, strict=True)],
     ]
     left.barh(names, times, xerr=spread, color=colours, error_kw={"linewidth": 1, "ecolor": "0.2"})
-    left.plot([row["operations_ratio"] for row in rows], names, "D", color="black", markersize=4, label="operations")
+    left.plot(
+        [row["operations_ratio"] for row in rows],
+        names,
+        "D",
+        color="black",
+        markersize=4,
+        label="operations",
+    )
     right.barh(names, [row["peak_mib_ratio"] for row in rows], color=colours)
     left.invert_yaxis()
     left.set_xlabel("time, in plain SGD steps (thin lines: quartiles)")
@@ -245,8 +330,9 @@ def step_parts(rows: Sequence[dict]) -> Figure:
 
 
 def cost_growth(rows: Sequence[dict]) -> Figure:
-    """GDW's and MWNet's time over plain SGD's, against classes, batch size and depth: lines, with the quartiles of the
-    rounds; dotted: counted operations. Rows as `bench.measure_growth` gives them."""
+    """GDW's and MWNet's time over plain SGD's, against classes, batch size and depth: lines, with
+    the quartiles of the rounds; dotted: counted operations. Rows as `bench.measure_growth` gives
+    them."""
     usual = {"num_classes": 10, "batch_size": 100, "depth": 32}
     labels = {"num_classes": "classes", "batch_size": "images a batch", "depth": "layers"}
     figure, grid = plt.subplots(1, 3, figsize=(9.5, 3.2), sharey=True)
@@ -255,18 +341,29 @@ def cost_growth(rows: Sequence[dict]) -> Figure:
         for step, colour in (("gdw", COLOURS["GDW"]), ("mwnet", COLOURS["MWNet"])):
             others = usual.items() - {(key, usual[key])}
             chosen = sorted(
-                (r for r in rows if r["step"] == step and all(r[k] == v for k, v in others)), key=lambda r: r[key]
+                (r for r in rows if r["step"] == step and all(r[k] == v for k, v in others)),
+                key=lambda r: r[key],
             )
             xs = [row[key] for row in chosen]
-            axes.plot(xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step])
+            axes.plot(
+                xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step]
+            )
             quartiles = np.array([row["time_ratio_quartiles"] for row in chosen]).T
             axes.fill_between(xs, *quartiles, color=colour, alpha=0.2)
             label_once = None if dotted else "operations"
-            axes.plot(xs, [row["operations_ratio"] for row in chosen], ":", color="black", label=label_once)
+            axes.plot(
+                xs,
+                [row["operations_ratio"] for row in chosen],
+                ":",
+                color="black",
+                label=label_once,
+            )
             dotted = True
         axes.set(xlabel=label, xscale="log")
         axes.set_xticks(xs, [str(x) for x in xs])
         axes.minorticks_off()
-    grid[0].set(ylabel="time, in plain SGD steps", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows)))
+    grid[0].set(
+        ylabel="time, in plain SGD steps", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows))
+    )
     grid[0].legend(fontsize=9, loc="lower left")
     return figure

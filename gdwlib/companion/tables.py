@@ -16,7 +16,8 @@ from gdwlib.runs.presets import PRESETS, WITH_AUTHORS_RECIPE
 from gdwlib.runs.records import RunRecord
 from gdwlib.sweeps.campaigns import IMBALANCE_ONLY, NOISE_ONLY
 
-METHOD_OF = {name: method for method, name in NAMES.items()} | {"Base Model": "base"}  # by the name in the paper
+# by the name in the paper
+METHOD_OF = {name: method for method, name in NAMES.items()} | {"Base Model": "base"}
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
 
@@ -48,28 +49,56 @@ class Table:
         return f"μ = {level:g}" if self.number == 4 else f"{100 * level:g}%"
 
 
-_NOISE = ("base", "finetune", "coteaching", "glc", "l2rw", "insw", "mwnet", "soft_label", "gen_label", "gdw")
+_NOISE = (
+    "base",
+    "finetune",
+    "coteaching",
+    "glc",
+    "l2rw",
+    "insw",
+    "mwnet",
+    "soft_label",
+    "gen_label",
+    "gdw",
+)
 _IMBALANCE = ("base", "finetune", "focal", "class_balanced", "l2rw", "insw", "mwnet", "gdw")
 TABLES = {
-    2: Table(2, "Test accuracy with uniform label noise", (0.0, 0.4, 0.6), (*_NOISE, "meta_only"),
-             others=IMBALANCE_ONLY),
-    3: Table(3, "Test accuracy with flip label noise", (0.0, 0.2, 0.4), (*_NOISE, "meta_only"), others=IMBALANCE_ONLY),
-    4: Table(4, "Test accuracy on long-tailed data", (1.0, 0.1, 0.01), (*_IMBALANCE, "meta_only"),
-             tuple(name for name in _IMBALANCE if name in WITH_AUTHORS_RECIPE), NOISE_ONLY),
-}  # fmt: skip
+    2: Table(
+        2,
+        "Test accuracy with uniform label noise",
+        (0.0, 0.4, 0.6),
+        (*_NOISE, "meta_only"),
+        others=IMBALANCE_ONLY,
+    ),
+    3: Table(
+        3,
+        "Test accuracy with flip label noise",
+        (0.0, 0.2, 0.4),
+        (*_NOISE, "meta_only"),
+        others=IMBALANCE_ONLY,
+    ),
+    4: Table(
+        4,
+        "Test accuracy on long-tailed data",
+        (1.0, 0.1, 0.01),
+        (*_IMBALANCE, "meta_only"),
+        tuple(name for name in _IMBALANCE if name in WITH_AUTHORS_RECIPE),
+        NOISE_ONLY,
+    ),
+}
 
 
 def can_have(dataset: str) -> bool:
-    """Whether a data set's noise and imbalance are drawn, as the tables want it: not labels by people, not files of the
-    user's own."""
+    """Whether a data set's noise and imbalance are drawn, as the tables want it: not labels by
+    people, not files of the user's own."""
     source = DATASETS[dataset]
     return not isinstance(source, OwnData) and not source.label_sets
 
 
 @cache
 def paper_numbers() -> pd.DataFrame:
-    """Every cell of Tables 2 to 5: table, dataset, noise ("imbalance" for μ), value, method (the library's name), mean
-    and std over the paper's five runs, percent."""
+    """Every cell of Tables 2 to 5: table, dataset, noise ("imbalance" for μ), value, method (the
+    library's name), mean and std over the paper's five runs, percent."""
     frame = pd.read_csv(Path(__file__).with_name("paper_tables.csv"))
     return frame.assign(method=frame["method"].map(METHOD_OF))
 
@@ -78,13 +107,19 @@ def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[fl
     """Mean and std that the paper prints, percent; None where it prints none."""
     cells = paper_numbers()
     chosen = cells[
-        (cells.table == number) & (cells.dataset == dataset) & (cells.value == level) & (cells.method == method)
+        (cells.table == number)
+        & (cells.dataset == dataset)
+        & (cells.value == level)
+        & (cells.method == method)
     ]
     return (float(chosen["mean"].iloc[0]), float(chosen["std"].iloc[0])) if len(chosen) else None
 
 
-def printed_gap(table: int, dataset: str, level: float, ours: str, theirs: str) -> tuple[float, float]:
-    """The range around the difference of two printed cells: two standard errors, of five runs a cell."""
+def printed_gap(
+    table: int, dataset: str, level: float, ours: str, theirs: str
+) -> tuple[float, float]:
+    """The range around the difference of two printed cells: two standard errors, of five runs a
+    cell."""
     a, b = (paper_cell(table, dataset, level, method) for method in (ours, theirs))
     margin = 2 * float(np.sqrt((a[1] ** 2 + b[1] ** 2) / 5))
     return a[0] - b[0] - margin, a[0] - b[0] + margin
@@ -99,7 +134,8 @@ def table_configs(
     levels: Sequence[float] | None = None,
     seeds: Iterable[int] = (0, 1, 2),
 ) -> list[RunConfig]:
-    """The runs of a table: level by level, method by method, the authors' recipes last, seed by seed.
+    """The runs of a table: level by level, method by method, the authors' recipes last, seed by
+    seed.
 
     Args:
         methods, levels: some of the table's, or methods of your own; None for all of the table's.
@@ -112,11 +148,27 @@ def table_configs(
     for name, asked, there in (("methods", methods, there_are), ("levels", levels, table.levels)):
         for value in asked or ():
             if value not in there:
-                raise ValueError(f"{name}: Table {number} has no {value!r}{suggestion(str(value), map(str, there))}")
-    chosen = [method for method in there_are if (method in table.methods if methods is None else method in methods)]
-    rows = [(method, "paper") for method in chosen] + [(m, "authors") for m in table.recipes if m in chosen]
+                raise ValueError(
+                    f"{name}: Table {number} has no "
+                    f"{value!r}{suggestion(str(value), map(str, there))}"
+                )
+    chosen = [
+        method
+        for method in there_are
+        if (method in table.methods if methods is None else method in methods)
+    ]
+    rows = [(method, "paper") for method in chosen] + [
+        (m, "authors") for m in table.recipes if m in chosen
+    ]
     return [
-        RunConfig(dataset=dataset, preset=preset, method=method, recipe=recipe, seed=seed, **table.setting(level))
+        RunConfig(
+            dataset=dataset,
+            preset=preset,
+            method=method,
+            recipe=recipe,
+            seed=seed,
+            **table.setting(level),
+        )
         for level in (table.levels if levels is None else levels)
         for method, recipe in rows
         for seed in seeds
@@ -133,24 +185,32 @@ def compare(
     methods: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """A row a level and method, from records; numbers in percent, differences in points, NaN where there is none. The
-    table's methods, and where they have records its `others` and methods of your own.
+    """A row a level and method, from records; numbers in percent, differences in points, NaN where
+    there is none. The table's methods, and where they have records its `others` and methods of your
+    own.
 
-    Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is not the paper's);
-    `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five epochs; `difference` to
-    the paper's, at its size (its own data sets, preset `paper`); `best epoch`, for information; `over MWNet`, `over
-    Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the
-    paper's and ours, OPEN where one of them is not clear of chance (ours by its 95% interval, the paper's by two
+    Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is
+        not the paper's);
+    `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five
+        epochs; `difference` to
+    the paper's, at its size (its own data sets, preset `paper`); `best epoch`, for information;
+    `over MWNet`, `over Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of
+    gain`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN where one of them is not clear
+        of chance (ours by its 95% interval, the paper's by two
     standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
     at_its_size = published == dataset and preset == "paper"
     rows = {}
-    for level, config in _cells(table, evidence, dataset, preset, methods, table.levels if levels is None else levels):
+    for level, config in _cells(
+        table, evidence, dataset, preset, methods, table.levels if levels is None else levels
+    ):
         own = config.recipe == "paper"  # the paper's row, not the authors'
         common = {"dataset": dataset, "preset": preset} | table.setting(level)
-        mwnet, base = (evidence.runs(RunConfig(method=name, **common)) for name in ("mwnet", "base"))
+        mwnet, base = (
+            evidence.runs(RunConfig(method=name, **common)) for name in ("mwnet", "base")
+        )
         runs = evidence.runs(config)
         finals = np.array([final_accuracy(record) for record in runs.values()])
         paper = paper_cell(number, published, level, config.method) if own else None
@@ -162,12 +222,18 @@ def compare(
             "ours": finals.mean() if len(finals) else np.nan,
             "std": finals.std(ddof=1) if len(finals) > 1 else np.nan,
             "seeds": len(finals),
-            "difference": finals.mean() - paper[0] if paper and len(finals) and at_its_size else np.nan,
-            "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()]) if runs else np.nan,
+            "difference": finals.mean() - paper[0]
+            if paper and len(finals) and at_its_size
+            else np.nan,
+            "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()])
+            if runs
+            else np.nan,
             "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
             "over Base": gain,
             "paper over Base": paper[0] - paper_base[0] if paper and paper_base else np.nan,
-            "sign of gain": _agreement(gain, printed_gap(number, published, level, config.method, "base"))
+            "sign of gain": _agreement(
+                gain, printed_gap(number, published, level, config.method, "base")
+            )
             if paper and gain
             else "",
         }
@@ -179,23 +245,36 @@ def compare(
 
 
 def _cells(
-    table: Table, evidence: Evidence, dataset: str, preset: str, methods: Sequence[str] | None, levels: Sequence[float]
+    table: Table,
+    evidence: Evidence,
+    dataset: str,
+    preset: str,
+    methods: Sequence[str] | None,
+    levels: Sequence[float],
 ) -> Iterator[tuple[float, RunConfig]]:
     """Level by level, the table's rows and the others that have records."""
     for level in levels:
-        for config in table_configs(table.number, dataset, preset, methods=methods, levels=[level], seeds=[0]):
+        for config in table_configs(
+            table.number, dataset, preset, methods=methods, levels=[level], seeds=[0]
+        ):
             yield level, config
         for method in (*table.others, *own_methods()) if methods is None else ():
-            config = RunConfig(dataset=dataset, preset=preset, method=method, **table.setting(level))
+            config = RunConfig(
+                dataset=dataset, preset=preset, method=method, **table.setting(level)
+            )
             if evidence.runs(config):
                 yield level, config
 
 
 def records_of(frame: pd.DataFrame, evidence: Evidence) -> list[RunRecord]:
     """The records behind `compare`'s frame."""
-    table, common = TABLES[frame.attrs["number"]], {name: frame.attrs[name] for name in ("dataset", "preset")}
+    table = TABLES[frame.attrs["number"]]
+    common = {name: frame.attrs[name] for name in ("dataset", "preset")}
     cells = frame[["level", "method", "recipe"]].itertuples(index=False)
-    configs = [RunConfig(method=m, recipe=recipe, **common, **table.setting(level)) for level, m, recipe in cells]
+    configs = [
+        RunConfig(method=m, recipe=recipe, **common, **table.setting(level))
+        for level, m, recipe in cells
+    ]
     return [record for config in configs for record in evidence.runs(config).values()]
 
 
@@ -227,10 +306,13 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             ],
             "method": [row_name(row.method, row.recipe) for row in frame.itertuples()],
             "paper" if here else f"paper, {other}": map(spread, frame["paper"], frame["paper std"]),
-            "ours" if here else f"ours, {frame.attrs['dataset']}": map(spread, frame["ours"], frame["std"]),
+            "ours" if here else f"ours, {frame.attrs['dataset']}": map(
+                spread, frame["ours"], frame["std"]
+            ),
             "seeds": frame["seeds"].map(lambda count: str(count) if count else "–"),
             "difference": [
-                number(value, True) + (f" ({abs(value) / std:.1f} std)" if abs(value) >= 0 < std else "")
+                number(value, True)
+                + (f" ({abs(value) / std:.1f} std)" if abs(value) >= 0 < std else "")
                 for value, std in zip(frame["difference"], frame["paper std"], strict=True)
             ],
             "best epoch": frame["best epoch"].map(number),
@@ -241,7 +323,9 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     at_its_size = here and frame.attrs["preset"] == "paper"
-    return (shown if at_its_size else shown.drop(columns="difference")).set_index(list(shown.columns[:2]))
+    return (shown if at_its_size else shown.drop(columns="difference")).set_index(
+        list(shown.columns[:2])
+    )
 
 
 def row_name(method: str, recipe: str = "paper") -> str:
@@ -249,19 +333,32 @@ def row_name(method: str, recipe: str = "paper") -> str:
     return NAMES.get(method, method) + (", authors' recipe" if recipe == "authors" else "")
 
 
-def largest(table: Table, evidence: Evidence, dataset: str, preset: str | None = None) -> pd.DataFrame:
+def largest(
+    table: Table, evidence: Evidence, dataset: str, preset: str | None = None
+) -> pd.DataFrame:
     """`compare`, by default of the largest preset that has records."""
-    frames = [compare(table.number, evidence, dataset, name) for name in ([preset] if preset else reversed(PRESETS))]
+    frames = [
+        compare(table.number, evidence, dataset, name)
+        for name in ([preset] if preset else reversed(PRESETS))
+    ]
     return next((frame for frame in frames if frame["seeds"].any()), frames[0])
 
 
 def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:
-    """`readable` rows of the records there are of the `paper` preset on both CIFARs; where there are none, a sentence
-    that says how to make them."""
+    """`readable` rows of the records there are of the `paper` preset on both CIFARs; where there
+    are none, a sentence that says how to make them."""
     frames = {name: compare(number, evidence, name, "paper") for name in PUBLISHED}
-    there = {name: readable(frame[frame["seeds"] > 0]) for name, frame in frames.items() if frame["seeds"].any()}
+    there = {
+        name: readable(frame[frame["seeds"] > 0])
+        for name, frame in frames.items()
+        if frame["seeds"].any()
+    }
     command = f"python -m gdwlib sweep table{number} --preset paper"
-    return pd.concat(there, names=["data set"]) if there else f"no records of the preset paper yet; {command}"
+    return (
+        pd.concat(there, names=["data set"])
+        if there
+        else f"no records of the preset paper yet; {command}"
+    )
 
 
 def as_text(frame: pd.DataFrame) -> str:
@@ -271,23 +368,34 @@ def as_text(frame: pd.DataFrame) -> str:
 
 def headed(frame: pd.DataFrame) -> tuple[str, str]:
     """What stands above a table: its title, and how it is to be read."""
-    table, dataset, there = TABLES[frame.attrs["number"]], frame.attrs["dataset"], frame["seeds"].any()
+    table, dataset = TABLES[frame.attrs["number"]], frame.attrs["dataset"]
+    there = frame["seeds"].any()
     head = f"Table {table.number}. {table.title} (%): {dataset}"
-    note = "ours: mean ± std over seeds of the mean of the last five epochs (all, where there are fewer)"
+    note = "ours: mean ± std over seeds of the mean of the last five epochs "
+    note += "(all, where there are fewer)"
     note += "; “over …” is paired by seed, in points"
-    note += "; “sign of gain”: the paper's gain over Base and ours; open: one of them is not clear of chance"
+    note += "; “sign of gain”: the paper's gain over Base and ours; "
+    note += "open: one of them is not clear of chance"
     if not there:
-        flags = {2: "--noise uniform --noise-ratio 0.6", 3: "--noise flip --noise-ratio 0.4", 4: "--imbalance 0.01"}
+        flags = {
+            2: "--noise uniform --noise-ratio 0.6",
+            3: "--noise flip --noise-ratio 0.4",
+            4: "--imbalance 0.01",
+        }
         note = (
             "no records of ours; make one with, for example, "
-            f"python -m gdwlib run --dataset {dataset} --method gdw {flags[table.number]} --preset small"
+            f"python -m gdwlib run --dataset {dataset} --method gdw {flags[table.number]} --preset "
+            "small"
         )
     elif frame.attrs["preset"] == "smoke":
         note += "; preset smoke: these numbers mean nothing"
     else:
         head += f", preset {frame.attrs['preset']}"
         if frame.attrs["preset"] == "paper":
-            note += "; “difference”: from the paper's, in brackets in the paper's standard deviations"
+            note += (
+                "; “difference”: from the paper's, in brackets in the paper's standard deviations"
+            )
         else:
-            note += "; ours are shorter trainings on fewer images than the paper's: compare signs, not sizes"
+            note += "; ours are shorter trainings on fewer images than the paper's: "
+            note += "compare signs, not sizes"
     return head, note

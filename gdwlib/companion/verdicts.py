@@ -1,15 +1,18 @@
-"""How a claim is put to the test: quantities over records, their intervals, and the verdict that follows.
+"""How a claim is put to the test: quantities over records, their intervals, and the verdict that
+follows.
 
-A claim is one or several `Finding`s: a quantity with its 95% interval over seeds, and the range the claim puts it in.
+A claim is one or several `Finding`s: a quantity with its 95% interval over seeds, and the range the
+claim puts it in.
 
     reproduced           every finding's interval lies inside its range, ends excluded
     contradicted         some finding's interval lies outside its range altogether
     not enough evidence  otherwise; also where a record is missing, or one seed is all there is
 
-A claim that holds for "nearly all" comparisons is reproduced by four fifths of them, none against it, and contradicted
-where more than half are against it. A claim that names a number (`number=True`) is decided by records at the paper's
-own scale alone: a difference of printed accuracies by the range that their standard errors allow, "about 65%" by 60
-to 70. Elsewhere the quantity is shown and nothing is decided. Where a word of the paper had to be given a measure, the
+A claim that holds for "nearly all" comparisons is reproduced by four fifths of them, none against
+it, and contradicted where more than half are against it. A claim that names a number
+(`number=True`) is decided by records at the paper's own scale alone: a difference of printed
+accuracies by the range that their standard errors allow, "about 65%" by 60 to 70. Elsewhere the
+quantity is shown and nothing is decided. Where a word of the paper had to be given a measure, the
 claim's text says "our reading".
 """
 
@@ -61,15 +64,27 @@ class Scope:
     preset: str
 
     def runs(self, method: str, **fields: Any) -> Runs:
-        return self.evidence.runs(RunConfig(dataset=self.dataset, preset=self.preset, method=method, **fields))
+        return self.evidence.runs(
+            RunConfig(dataset=self.dataset, preset=self.preset, method=method, **fields)
+        )
 
     def gap(
-        self, ours: str, theirs: str, level: dict, ours_with: dict | None = None, theirs_with: dict | None = None
+        self,
+        ours: str,
+        theirs: str,
+        level: dict,
+        ours_with: dict | None = None,
+        theirs_with: dict | None = None,
     ) -> Interval | None:
         """How much better `ours` is than `theirs`, in points, paired by seed."""
-        return paired(self.runs(ours, **level, **(ours_with or {})), self.runs(theirs, **level, **(theirs_with or {})))
+        return paired(
+            self.runs(ours, **level, **(ours_with or {})),
+            self.runs(theirs, **level, **(theirs_with or {})),
+        )
 
-    def mean(self, method: str, level: dict, value: Callable[[RunRecord], float | None]) -> Interval | None:
+    def mean(
+        self, method: str, level: dict, value: Callable[[RunRecord], float | None]
+    ) -> Interval | None:
         """A record's value, over seeds."""
         return mean_interval(value(record) for record in self.runs(method, **level).values())
 
@@ -87,7 +102,8 @@ class Claim:
     fixed: bool = False  # follows from the printed tables or from counting, whatever the records
 
     def at_paper_scale(self, evidence: Evidence) -> tuple[str, list[Finding]]:
-        """The verdict on records of the paper's own data sets at the paper preset, and the findings it follows from."""
+        """The verdict on records of the paper's own data sets at the paper preset, and the findings
+        it follows from."""
         findings = []
         for name in self.datasets:
             which = f"{PUBLISHED.get(name, name)}, " if len(self.datasets) > 1 else ""
@@ -95,10 +111,14 @@ class Claim:
                 findings.append(replace(finding, quantity=which + finding.quantity))
         return self._verdict(findings), findings
 
-    def verdict_on(self, evidence: Evidence, dataset: str, preset: str) -> tuple[str, list[Finding]]:
+    def verdict_on(
+        self, evidence: Evidence, dataset: str, preset: str
+    ) -> tuple[str, list[Finding]]:
         """The verdict on one data set and preset; it stands in for CIFAR-10, and for no other."""
         stands_in = "cifar10" in self.datasets or dataset in self.datasets
-        findings = self.findings(Scope(evidence, dataset if stands_in else self.datasets[0], preset))
+        findings = self.findings(
+            Scope(evidence, dataset if stands_in else self.datasets[0], preset)
+        )
         at_scale = preset == "paper" and dataset in self.datasets
         decidable = self.fixed or (at_scale if self.number else stands_in)
         return (self._verdict(findings) if decidable else UNDECIDED), findings
@@ -120,8 +140,9 @@ def printed_relative_gain(table: int, dataset: str, level: float) -> float:
 
 
 def best_rival(scope: Scope, rivals: tuple[str, ...], level: dict) -> Interval | None:
-    """GDW's lead over the rival that is best on the mean over GDW's seeds; None unless every rival has records of all
-    of them. That the best was picked by the same records is not corrected for."""
+    """GDW's lead over the rival that is best on the mean over GDW's seeds; None unless every rival
+    has records of all of them. That the best was picked by the same records is not corrected
+    for."""
     gdw = scope.runs("gdw", **level)
     runs = {rival: scope.runs(rival, **level) for rival in rivals}
     if not gdw or not all(set(gdw) <= set(of) for of in runs.values()):
@@ -131,8 +152,8 @@ def best_rival(scope: Scope, rivals: tuple[str, ...], level: dict) -> Interval |
 
 
 def without_zero_mean(scope: Scope, level: dict) -> Interval | None:
-    """GDW with Eq. 4 over GDW without; None unless both finished from the same seeds, for a run that diverged leaves
-    no record and must not be left out of the comparison."""
+    """GDW with Eq. 4 over GDW without; None unless both finished from the same seeds, for a run
+    that diverged leaves no record and must not be left out of the comparison."""
     ours, theirs = scope.runs("gdw", **level), scope.runs("gdw", **level, zero_mean=False)
     return paired(ours, theirs) if set(ours) == set(theirs) else None
 
@@ -142,8 +163,12 @@ def lead_growth(scope: Scope) -> Interval | None:
     leads = []
     for ratio in (0.4, 0.6):
         gdw, mwnet = (scope.runs(method, **TABLES[2].setting(ratio)) for method in ("gdw", "mwnet"))
-        leads.append({s: gdw[s].final_accuracy - mwnet[s].final_accuracy for s in set(gdw) & set(mwnet)})
-    return mean_interval(leads[1][seed] - leads[0][seed] for seed in sorted(set(leads[0]) & set(leads[1])))
+        leads.append(
+            {s: gdw[s].final_accuracy - mwnet[s].final_accuracy for s in set(gdw) & set(mwnet)}
+        )
+    return mean_interval(
+        leads[1][seed] - leads[0][seed] for seed in sorted(set(leads[0]) & set(leads[1]))
+    )
 
 
 def share_increased(*names: str) -> Callable[[RunRecord], float | None]:
@@ -160,13 +185,15 @@ def share_increased(*names: str) -> Callable[[RunRecord], float | None]:
 
 
 def tail_increased(record: RunRecord) -> float | None:
-    """Percent of ω of the second smallest class on the smallest class's examples that grew, the mean over epochs."""
+    """Percent of ω of the second smallest class on the smallest class's examples that grew, the
+    mean over epochs."""
     values = [line["increased_second_smallest"] for line in record.metrics]
     return None if None in values else float(np.mean(values))
 
 
 def separation(record: RunRecord) -> float | None:
-    """The probability, in percent, that a rightly labelled example's last ω_t exceeds a wrongly labelled one's."""
+    """The probability, in percent, that a rightly labelled example's last ω_t exceeds a wrongly
+    labelled one's."""
     examples = record.examples
     right, weights = examples["given_labels"] == examples["true_labels"], examples["target_weights"]
     if right.all() or np.isnan(weights).any():
@@ -176,8 +203,8 @@ def separation(record: RunRecord) -> float | None:
 
 @cache
 def step_operations(level: str) -> int:
-    """Floating-point operations of one step of `gdwlib.GDW` on the paper's network, two images each: convolutions and
-    matrix products, counted as they are dispatched."""
+    """Floating-point operations of one step of `gdwlib.GDW` on the paper's network, two images
+    each: convolutions and matrix products, counted as they are dispatched."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = resnet32(10)
@@ -189,8 +216,9 @@ def step_operations(level: str) -> int:
 
 
 def special_case(number: int) -> float:
-    """The largest deviation, over a random batch in float64: of Eq. 2 with equal weights from the derivative of the
-    weighted cross entropies (1), or of Σ_j ω_j (p_j - y_j) from zero after Eq. 4 (5)."""
+    """The largest deviation, over a random batch in float64: of Eq. 2 with equal weights from the
+    derivative of the weighted cross entropies (1), or of Σ_j ω_j (p_j - y_j) from zero after Eq. 4
+    (5)."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(200, 10, generator=generator, dtype=torch.float64)
     y = torch.randint(0, 10, (200,), generator=generator)
@@ -198,7 +226,10 @@ def special_case(number: int) -> float:
     p = logits.softmax(1)
     d1 = weighting.logit_gradient(p, y)  # (200, 10)
     if number == 1:
-        weighted = torch.func.grad(lambda z: (w[:, 0] * weighting.cross_entropy(z, y)).sum())(logits)  # (200, 10)
+        # (200, 10)
+        weighted = torch.func.grad(lambda z: (w[:, 0] * weighting.cross_entropy(z, y)).sum())(
+            logits
+        )
         return float((weighting.manipulate(w[:, :1].expand_as(p), d1) - weighted).abs().max())
     return float(weighting.manipulate(weighting.zero_mean(w, p, y), d1).sum(1).abs().max())
 

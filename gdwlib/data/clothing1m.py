@@ -1,4 +1,5 @@
-"""Clothing1M (Xiao et al. 2015): a million images of clothes from shops, labelled by the words around them.
+"""Clothing1M (Xiao et al. 2015): a million images of clothes from shops, labelled by the words
+around them.
 
 Its published layout, in data/clothing1m (annotations there or in annotations/):
 
@@ -26,9 +27,21 @@ from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.streamed import Files
 
 CLASSES = (
-    "T-Shirt", "Shirt", "Knitwear", "Chiffon", "Sweater", "Hoodie", "Windbreaker", "Jacket", "Downcoat", "Suit",
-    "Shawl", "Dress", "Vest", "Underwear",
-)  # fmt: skip
+    "T-Shirt",
+    "Shirt",
+    "Knitwear",
+    "Chiffon",
+    "Sweater",
+    "Hoodie",
+    "Windbreaker",
+    "Jacket",
+    "Downcoat",
+    "Suit",
+    "Shawl",
+    "Dress",
+    "Vest",
+    "Underwear",
+)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SITE = "https://github.com/Cysu/noisy_label"
 
@@ -36,16 +49,21 @@ SITE = "https://github.com/Cysu/noisy_label"
 def clothing1m(root: Path, part: str, size: int = 224, skip_bad: bool = False) -> Images:
     """The `noisy_train`, `clean_val` or `clean_test` images, decoded when they are wanted.
 
-    Every image is decoded once, the first time it is loaded from, and what was bad kept in `checked.json`.
+    Every image is decoded once, the first time it is loaded from, and what was bad kept in
+    `checked.json`.
 
     Raises:
-        DataError: a file of the layout is missing or misread; or images are missing, truncated or without a label,
-            counted and named, unless `skip_bad`.
+        DataError: a file of the layout is missing or misread; or images are missing, truncated or
+            without a label, counted and named, unless `skip_bad`.
     """
     root = Path(root) / "clothing1m"
-    noisy, clean = (_labels(_annotation(root, f"{kind}_label_kv.txt")) for kind in ("noisy", "clean"))
+    noisy, clean = (
+        _labels(_annotation(root, f"{kind}_label_kv.txt")) for kind in ("noisy", "clean")
+    )
     listed = _annotation(root, f"{part}_key_list.txt")
-    keys = list(dict.fromkeys(line.strip() for line in listed.read_text().splitlines() if line.strip()))
+    keys = list(
+        dict.fromkeys(line.strip() for line in listed.read_text().splitlines() if line.strip())
+    )
     if not keys:
         raise DataError(f"{listed}: empty; take it from the published archive, see {SITE}")
     labels = noisy if part.startswith("noisy") else clean
@@ -68,7 +86,8 @@ def _annotation(root: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise DataError(
-        f"{root / name}: missing; Clothing1M is given out by its authors on request ({SITE}), put its images/ and "
+        f"{root / name}: missing; Clothing1M is given out by its authors on request ({SITE}), put "
+        "its images/ and "
         f"annotation files into {root}"
     )
 
@@ -81,14 +100,16 @@ def _labels(path: Path) -> dict[str, int]:
             continue
         if not key or not label.isdigit() or int(label) >= len(CLASSES):
             raise DataError(
-                f"{path}, line {number}: must be an image and a label in 0..{len(CLASSES) - 1}, is {line!r}"
+                f"{path}, line {number}: must be an image and a label in 0..{len(CLASSES) - 1}, is "
+                f"{line!r}"
             )
         labels[key.strip()] = int(label)
     return labels
 
 
 def _damaged(root: Path, part: str, keys: list[str]) -> dict[str, str]:
-    """Why each image that is missing or cannot be decoded is bad; those found good before are not decoded again."""
+    """Why each image that is missing or cannot be decoded is bad; those found good before are not
+    decoded again."""
     keep = root / "checked.json"
     digest = hashlib.sha256("\n".join(keys).encode()).hexdigest()
     try:

@@ -10,7 +10,8 @@ from gdwlib.data.errors import DataError
 
 
 class Lazy:
-    """Images (N, channels, H, W) uint8 that are decoded when they are asked for; see `gdwlib.data.streamed`."""
+    """Images (N, channels, H, W) uint8 that are decoded when they are asked for; see
+    `gdwlib.data.streamed`."""
 
     ndim, dtype = 4, np.dtype(np.uint8)
 
@@ -27,10 +28,12 @@ class Lazy:
 
 @dataclass(frozen=True)
 class Images:
-    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the published files. In
-    the images' place there may be features (N, F) float32, or files decoded when they are wanted.
+    """One split: images (N, channels, H, W) uint8, labels (N,) int64, and each image's id in the
+    published files. In the images' place there may be features (N, F) float32, or files decoded
+    when they are wanted.
 
-    Where the labels that were published may be wrong, these are `given`, and `labels` the true ones, -1 where unknown.
+    Where the labels that were published may be wrong, these are `given`, and `labels` the true
+    ones, -1 where unknown.
     """
 
     images: np.ndarray | Lazy
@@ -42,9 +45,13 @@ class Images:
         images = self.images
         features = images.ndim == 2 and images.dtype == np.float32
         if not features and (images.ndim != 4 or images.dtype != np.uint8):
-            raise DataError(f"images must be (N, channels, H, W) uint8, not {images.shape} {images.dtype}")
+            raise DataError(
+                f"images must be (N, channels, H, W) uint8, not {images.shape} {images.dtype}"
+            )
         if self.labels.shape != (len(images),) or self.ids.shape != self.labels.shape:
-            raise DataError(f"{len(images)} images with {self.labels.shape} labels and {self.ids.shape} ids")
+            raise DataError(
+                f"{len(images)} images with {self.labels.shape} labels and {self.ids.shape} ids"
+            )
 
     def take(self, positions: np.ndarray) -> "Images":
         given = self.given[positions] if self.given is not None else None
@@ -53,12 +60,14 @@ class Images:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: class names, the channels' mean and standard deviation (0 to 1), and how to load a split.
+    """A data set: class names, the channels' mean and standard deviation (0 to 1), and how to load
+    a split.
 
-    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`; for the test split it may
-    return None, where there is none. `label_sets` names labels that people gave the training images: of each, a
-    function of the folder and the true labels (N,) to the given ones. `trusted(folder)` loads clean images apart from
-    the training images, where there are such; else the meta set is taken out of these.
+    `load(folder, train)` returns `Images`, fetching what is missing, or raises `DataError`; for the
+    test split it may return None, where there is none. `label_sets` names labels that people gave
+    the training images: of each, a function of the folder and the true labels (N,) to the given
+    ones. `trusted(folder)` loads clean images apart from the training images, where there are such;
+    else the meta set is taken out of these.
     """
 
     classes: tuple[str, ...]
@@ -77,8 +86,8 @@ class Dataset:
 
 @dataclass(frozen=True)
 class OwnData:
-    """Files of the user's own, which `RunConfig` names: the fields that do so (`needs` one of them, and takes the
-    `others`), how to open them, and a digest of what is in them."""
+    """Files of the user's own, which `RunConfig` names: the fields that do so (`needs` one of them,
+    and takes the `others`), how to open them, and a digest of what is in them."""
 
     needs: str
     others: tuple[str, ...]

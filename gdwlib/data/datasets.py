@@ -23,7 +23,8 @@ from gdwlib.data.own.folder import open_folder
 from gdwlib.data.own.table import fingerprint as table_fingerprint
 from gdwlib.data.own.table import open_table
 
-EMBEDDED = Path(__file__).with_name("fashion-mnist-subset.npz")  # in a checkout a link to data/, in a wheel the file
+# in a checkout a link to data/, in a wheel the file
+EMBEDDED = Path(__file__).with_name("fashion-mnist-subset.npz")
 
 
 def fashion_subset(folder: Path, train: bool) -> Images:
@@ -31,13 +32,15 @@ def fashion_subset(folder: Path, train: bool) -> Images:
     path = folder / EMBEDDED.name
     if not path.is_file() and EMBEDDED.is_file():
         path = EMBEDDED
-    restore = "it is part of this repository: restore it with `git checkout -- data/`, or name its folder with --data"
+    restore = "it is part of this repository: restore it with `git checkout -- data/`, "
+    restore += "or name its folder with --data"
     if not path.is_file():
         raise DataError(f"{path}: missing; {restore}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != FASHION_SHA256:
         raise DataError(
-            f"{path}: altered or truncated (sha256 {digest[:12]}…, expected {FASHION_SHA256[:12]}…); {restore}"
+            f"{path}: altered or truncated (sha256 {digest[:12]}…, "
+            f"expected {FASHION_SHA256[:12]}…); {restore}"
         )
     split = "train" if train else "test"
     with np.load(path, allow_pickle=False) as arrays:
@@ -59,13 +62,22 @@ def fashion_full(folder: Path, train: bool) -> Images:
     raw = folder / "FashionMNIST" / "raw"
     for name, size in sizes.items():
         if (raw / name).is_file() and (raw / name).stat().st_size != size:
-            raise DataError(_altered(raw / name, f"{(raw / name).stat().st_size} bytes", f"{size}", "fashion-full"))
+            raise DataError(
+                _altered(
+                    raw / name, f"{(raw / name).stat().st_size} bytes", f"{size}", "fashion-full"
+                )
+            )
     full = _fetched(torchvision.datasets.FashionMNIST, folder, train, "fashion-full")
-    return Images(full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data)))
+    return Images(
+        full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data))
+    )
 
 
-def cifar(published: type[torchvision.datasets.CIFAR10], name: str) -> Callable[[Path, bool], Images]:
-    """A loader for torchvision's CIFAR10 or CIFAR100, every file compared with its published MD5 sum."""
+def cifar(
+    published: type[torchvision.datasets.CIFAR10], name: str
+) -> Callable[[Path, bool], Images]:
+    """A loader for torchvision's CIFAR10 or CIFAR100, every file compared with its published MD5
+    sum."""
 
     def load(folder: Path, train: bool) -> Images:
         for file, md5 in published.train_list if train else published.test_list:
@@ -81,7 +93,8 @@ def cifar(published: type[torchvision.datasets.CIFAR10], name: str) -> Callable[
 
 def _altered(path: Path, found: str, expected: str, name: str) -> str:
     return (
-        f"{path}: altered or truncated ({found}, expected {expected}); delete it and run `python -m gdwlib data {name}`"
+        f"{path}: altered or truncated ({found}, expected {expected}); "
+        f"delete it and run `python -m gdwlib data {name}`"
     )
 
 
@@ -98,25 +111,58 @@ def _fetched(published: type, folder: Path, train: bool, name: str) -> Any:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: not complete in {folder} and could not be downloaded ({reason}); "
-            f"put torchvision's {published.__name__} files there, or run `python -m gdwlib data {name}` with a network"
+            f"put torchvision's {published.__name__} files there, or run "
+            f"`python -m gdwlib data {name}` with a network"
         ) from error
 
 
-CIFAR_MEAN, CIFAR_STD = (125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)  # official code's
-FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+# official code's
+CIFAR_MEAN, CIFAR_STD = (
+    (125.3 / 255, 123.0 / 255, 113.9 / 255),
+    (63.0 / 255, 62.1 / 255, 66.7 / 255),
+)
+FASHION_CLASSES = (
+    "T-shirt",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
 FASHION_MEAN, FASHION_STD = (0.2860,), (0.3530,)
 CIFAR100_CLASSES = tuple(
-    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel "
-    "can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur "
-    "dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion "
-    "lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree "
-    "pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea "
-    "seal shark shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank "
-    "telephone television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm".split()
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus "
+    "butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach "
+    "couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster "
+    "house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree "
+    "motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear "
+    "pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket "
+    "rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar "
+    "sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip "
+    "turtle wardrobe whale willow_tree wolf woman worm".split()
 )
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-CIFAR10 = Dataset(CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR10, "cifar10"))
-CIFAR100 = Dataset(CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100"))
+CIFAR10_CLASSES = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
+CIFAR10 = Dataset(
+    CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR10, "cifar10")
+)
+CIFAR100 = Dataset(
+    CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100")
+)
 
 
 def with_human_labels(dataset: Dataset, file: str, keys: dict[str, str]) -> Dataset:
@@ -137,7 +183,12 @@ DATASETS: dict[str, Dataset | OwnData] = {
     "cifar100n": with_human_labels(CIFAR100, "CIFAR-100_human.pt", CIFAR100N),
     "clothing1m": CLOTHING1M,
     "folder": OwnData(
-        "data_folder", ("labels", "label_column", "trusted", "test", "image_size"), open_folder, folder_fingerprint
+        "data_folder",
+        ("labels", "label_column", "trusted", "test", "image_size"),
+        open_folder,
+        folder_fingerprint,
     ),
-    "table": OwnData("data_file", ("label_column", "trusted", "test"), open_table, table_fingerprint),
+    "table": OwnData(
+        "data_file", ("label_column", "trusted", "test"), open_table, table_fingerprint
+    ),
 }

@@ -2,4 +2,5 @@
 
 
 class DataError(RuntimeError):
-    """A file of a data set is missing, truncated or altered; the message says which and what to do."""
+    """A file of a data set is missing, truncated or altered; the message says which and what to
+    do."""

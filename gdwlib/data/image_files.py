@@ -1,4 +1,5 @@
-"""Image files of any kind into arrays: JPEG, PNG, …; RGB, grey, palette, transparent, 16 bits, turned by EXIF."""
+"""Image files of any kind into arrays: JPEG, PNG, …; RGB, grey, palette, transparent, 16 bits,
+turned by EXIF."""
 
 import contextlib
 import hashlib
@@ -26,10 +27,12 @@ class UnusableFile(NamedTuple):
 
 
 def open_image(path: Path, at_least: int | None = None) -> Image.Image:
-    """The image, upright and wholly decoded, in mode L where it is grey and RGB elsewhere; transparent parts white.
+    """The image, upright and wholly decoded, in mode L where it is grey and RGB elsewhere;
+    transparent parts white.
 
     Args:
-        at_least: a JPEG may be decoded smaller, which is faster, but with both sides of so many pixels or more.
+        at_least: a JPEG may be decoded smaller, which is faster, but with both sides of so many
+            pixels or more.
 
     Raises:
         OSError: missing, empty, truncated, or no image, in a few words.
@@ -50,26 +53,32 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.strerror) from None
         empty = path.stat().st_size == 0
-        raise OSError("empty file" if empty else f"truncated or no image ({_short(error)})") from None
+        raise OSError(
+            "empty file" if empty else f"truncated or no image ({_short(error)})"
+        ) from None
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings about odd metadata and large images; once around all threads, since filters are global."""
+    """No warnings about odd metadata and large images; once around all threads, since filters are
+    global."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _flat(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):  # 16 or 32 bits a pixel: convert() would clip
+    # 16 or 32 bits a pixel: convert() would clip
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image, np.float64)
         low, top = 0.0, values.max()
         if image.mode == "F" or top > 65535 or values.min() < 0:
             low = values.min()
         else:
             top = 255.0 if top <= 255 else 65535.0
-        return Image.fromarray(((values - low) * (255 / max(top - low, 1e-12))).round().clip(0, 255).astype(np.uint8))
+        return Image.fromarray(
+            ((values - low) * (255 / max(top - low, 1e-12))).round().clip(0, 255).astype(np.uint8)
+        )
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -85,7 +94,9 @@ def _short(error: Exception) -> str:
 
 def squeezed(image: Image.Image, size: int, channels: int) -> np.ndarray:
     """The whole image squeezed to size × size pixels, (channels, size, size) uint8."""
-    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), Image.Resampling.BILINEAR)
+    image = image.convert("L" if channels == 1 else "RGB").resize(
+        (size, size), Image.Resampling.BILINEAR
+    )
     array = np.asarray(image)
     return array[None] if channels == 1 else array.transpose(2, 0, 1)
 
@@ -105,8 +116,8 @@ def read(
     """All images, decoded by as many threads as there are cores.
 
     Returns:
-        images (n, channels, size, size) uint8 of those that could be read; of every path a digest of the file, None
-        where it could not; and the bad ones by name.
+        images (n, channels, size, size) uint8 of those that could be read; of every path a digest
+        of the file, None where it could not; and the bad ones by name.
     """
 
     def one(path: Path) -> tuple[np.ndarray, bytes] | OSError:
@@ -118,19 +129,26 @@ def read(
 
     with quiet(), ThreadPoolExecutor() as pool:
         found = list(pool.map(one, paths))
-    bad = [UnusableFile(name, str(item)) for name, item in zip(names, found, strict=True) if isinstance(item, OSError)]
+    bad = [
+        UnusableFile(name, str(item))
+        for name, item in zip(names, found, strict=True)
+        if isinstance(item, OSError)
+    ]
     good = [item[0] for item in found if not isinstance(item, OSError)]
     images = np.stack(good) if good else np.empty((0, channels, size, size), np.uint8)
     return images, [None if isinstance(item, OSError) else item[1] for item in found], bad
 
 
 def refuse(where: object, bad: Sequence[UnusableFile], of: int, what: str, skip_bad: bool) -> str:
-    """A line that counts and names what cannot be used: raised as DataError, unless to be skipped ("" if none)."""
+    """A line that counts and names what cannot be used: raised as DataError, unless to be skipped
+    ("" if none)."""
     if not bad:
         return ""
     names = "; ".join(f"{name}: {why}" for name, why in bad[:NAMED])
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     text = f"{where}: {len(bad)} of {of} {what} cannot be used: {names}{more}"
     if not skip_bad:
-        raise DataError(f"{text}. Mend or remove them, or leave them out with --skip-bad (skip_bad=True)")
+        raise DataError(
+            f"{text}. Mend or remove them, or leave them out with --skip-bad (skip_bad=True)"
+        )
     return f"{text}; left out"

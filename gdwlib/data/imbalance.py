@@ -8,7 +8,8 @@ from gdwlib.data.randomness import rng
 
 
 def long_tail_counts(largest: int, mu: float, num_classes: int) -> list[int]:
-    """Examples per class, class 0 the largest; μ is the smallest class's size over the largest's (Section 4.2).
+    """Examples per class, class 0 the largest; μ is the smallest class's size over the largest's
+    (Section 4.2).
 
     Rounded down as the official code does, but never to zero.
     """
@@ -21,12 +22,15 @@ def long_tail_counts(largest: int, mu: float, num_classes: int) -> list[int]:
 
 
 def long_tail(true_labels: np.ndarray, mu: float, num_classes: int, seed: int) -> np.ndarray:
-    """Positions, in order, of a long-tailed random subset chosen by true label. The largest count is the smallest
-    class's size, so that every class can give its share."""
+    """Positions, in order, of a long-tailed random subset chosen by true label. The largest count
+    is the smallest class's size, so that every class can give its share."""
     if mu == 1.0:
         return np.arange(len(true_labels))
     draw = rng(seed, "imbalance")
     of_class = [np.flatnonzero(true_labels == c) for c in range(num_classes)]
     counts = long_tail_counts(min(map(len, of_class)), mu, num_classes)
-    kept = [draw.choice(where, count, replace=False) for where, count in zip(of_class, counts, strict=True)]
+    kept = [
+        draw.choice(where, count, replace=False)
+        for where, count in zip(of_class, counts, strict=True)
+    ]
     return np.sort(np.concatenate(kept))

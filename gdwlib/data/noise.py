@@ -1,4 +1,5 @@
-"""Label noise by a transition matrix T: T[i, j] is the probability that an image of class i is labelled j."""
+"""Label noise by a transition matrix T: T[i, j] is the probability that an image of class i is
+labelled j."""
 
 from collections.abc import Callable
 from numbers import Integral, Real
@@ -10,8 +11,9 @@ from gdwlib.data.randomness import rng
 
 
 def uniform(ratio: float, num_classes: int) -> np.ndarray:
-    """As the official code draws it, and the paper's numbers were made: with probability `ratio` any class, the
-    image's own included. The rate of wrong labels is ratio·(C-1)/C: 36% at "40%" on ten classes."""
+    """As the official code draws it, and the paper's numbers were made: with probability `ratio`
+    any class, the image's own included. The rate of wrong labels is ratio·(C-1)/C: 36% at "40%" on
+    ten classes."""
     return (1 - ratio) * np.eye(num_classes) + ratio / num_classes
 
 
@@ -21,16 +23,20 @@ def uniform_other(ratio: float, num_classes: int) -> np.ndarray:
 
 
 def flip(ratio: float, num_classes: int) -> np.ndarray:
-    """With probability `ratio` the one class that the official code's map names for the image's own (`flip_map`)."""
+    """With probability `ratio` the one class that the official code's map names for the image's own
+    (`flip_map`)."""
     matrix = (1 - ratio) * np.eye(num_classes)
     matrix[np.arange(num_classes), flip_map(num_classes)] += ratio
     return matrix
 
 
 def flip_map(num_classes: int) -> np.ndarray:
-    """The official map: legacy NumPy seed 1, then for each class in order one choice among the others. (C,)"""
+    """The official map: legacy NumPy seed 1, then for each class in order one choice among the
+    others. (C,)"""
     legacy = np.random.RandomState(1)
-    return np.array([legacy.choice(np.delete(np.arange(num_classes), c)) for c in range(num_classes)])
+    return np.array(
+        [legacy.choice(np.delete(np.arange(num_classes), c)) for c in range(num_classes)]
+    )
 
 
 NOISES: dict[str, Callable[[float, int], np.ndarray]] = {
@@ -42,14 +48,16 @@ NOISES: dict[str, Callable[[float, int], np.ndarray]] = {
 
 
 def wrong_rate(kind: str, ratio: float, num_classes: int) -> float:
-    """The expected share of wrong labels among as many examples of each class: 0.36 for uniform 0.4 on ten classes."""
+    """The expected share of wrong labels among as many examples of each class: 0.36 for uniform 0.4
+    on ten classes."""
     return 1 - float(NOISES[kind](ratio, num_classes).diagonal().mean())
 
 
 def corrupt_labels(
     labels: np.ndarray | torch.Tensor, kind: str, ratio: float, num_classes: int, seed: int
 ) -> np.ndarray | torch.Tensor:
-    """Noisy copies of `labels`, each drawn by itself from its class's row of the noise's transition matrix.
+    """Noisy copies of `labels`, each drawn by itself from its class's row of the noise's transition
+    matrix.
 
     Args:
         labels: (N,) int64 array or tensor of true labels in 0..num_classes-1.
@@ -73,10 +81,17 @@ def corrupt_labels(
         raise ValueError(f"seed: must be an integer, at least 0, not {seed!r}")
     true = labels.cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     if true.ndim != 1 or not np.issubdtype(true.dtype, np.integer):
-        raise ValueError(f"labels: must be a vector of integers, not {true.dtype} of shape {true.shape}")
+        raise ValueError(
+            f"labels: must be a vector of integers, not {true.dtype} of shape {true.shape}"
+        )
     if true.size and not 0 <= true.min() <= true.max() < num_classes:
-        raise ValueError(f"labels: must lie in 0..{num_classes - 1}, found {true.min()} to {true.max()}")
+        raise ValueError(
+            f"labels: must lie in 0..{num_classes - 1}, found {true.min()} to {true.max()}"
+        )
     cumulative = NOISES[kind](ratio, num_classes).cumsum(1)  # (C, C)
     draws = rng(seed, "noise").random(len(true))  # (N,)
-    noisy = np.minimum((draws[:, None] >= cumulative[true]).sum(1), num_classes - 1)  # (N,) inverse distribution
-    return torch.as_tensor(noisy, device=labels.device) if isinstance(labels, torch.Tensor) else noisy
+    # (N,) inverse distribution
+    noisy = np.minimum((draws[:, None] >= cumulative[true]).sum(1), num_classes - 1)
+    return (
+        torch.as_tensor(noisy, device=labels.device) if isinstance(labels, torch.Tensor) else noisy
+    )

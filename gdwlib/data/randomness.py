@@ -1,4 +1,5 @@
-"""Random numbers from one seed, by purpose, independent of every global generator and of each other."""
+"""Random numbers from one seed, by purpose, independent of every global generator and of each
+other."""
 
 import zlib
 
@@ -8,7 +9,9 @@ import torch
 
 def rng(seed: int, purpose: str, *index: int) -> np.random.Generator:
     """A NumPy generator for `purpose` (and, say, an epoch), the same on every machine."""
-    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *index]))
+    return np.random.default_rng(
+        np.random.SeedSequence([seed, zlib.crc32(purpose.encode()), *index])
+    )
 
 
 def torch_rng(seed: int, purpose: str, *index: int) -> torch.Generator:

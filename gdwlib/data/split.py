@@ -1,4 +1,5 @@
-"""From a published data set to what a run trains on: subset, meta set, label noise, imbalance, in that order."""
+"""From a published data set to what a run trains on: subset, meta set, label noise, imbalance, in
+that order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,9 @@ from gdwlib.data.randomness import rng
 
 @dataclass(frozen=True)
 class Split:
-    """`train` carries true labels, -1 where unknown; `given` (N,) are the labels that training sees, of which
-    `wrong_rate` are expected to be wrong (None: unknown). Meta and test sets are clean; there may be no test set."""
+    """`train` carries true labels, -1 where unknown; `given` (N,) are the labels that training
+    sees, of which `wrong_rate` are expected to be wrong (None: unknown). Meta and test sets are
+    clean; there may be no test set."""
 
     train: Images
     given: np.ndarray
@@ -46,32 +48,39 @@ def make_split(
 ) -> Split:
     """Load and split a data set, everything drawn from `seed` alone.
 
-    The meta set is balanced, clean and disjoint from the training set. As in the official code, labels are noised
-    over the balanced rest, which is then thinned by true label.
+    The meta set is balanced, clean and disjoint from the training set. As in the official code,
+    labels are noised over the balanced rest, which is then thinned by true label.
 
     Args:
         dataset: a key of `gdwlib.DATASETS`, or what it holds.
-        meta_per_class: None takes all images that the data set has as trusted ones; where it has none, a number must be
-            given.
-        noise: a key of `gdwlib.NOISES`; or "human", for the labels that people gave, of which `label_set` names one of
-            the data set's. Where published labels may be wrong, "none" leaves them as they are.
-        train_size: use this many images (as many of each class, ± 1) of the published training set, meta set
-            included; None for all.
-        meta_overlap: repeat the official code's leak: as many images are removed from the training set, but others
-            than the meta set's, most of which therefore stay in it with noisy labels.
+        meta_per_class: None takes all images that the data set has as trusted ones; where it has
+            none, a number must be given.
+        noise: a key of `gdwlib.NOISES`; or "human", for the labels that people gave, of which
+            `label_set` names one of the data set's. Where published labels may be wrong, "none"
+            leaves them as they are.
+        train_size: use this many images (as many of each class, ± 1) of the published training set,
+            meta set included; None for all.
+        meta_overlap: repeat the official code's leak: as many images are removed from the training
+            set, but others than the meta set's, most of which therefore stay in it with noisy
+            labels.
 
     Raises:
         DataError: a file is missing or damaged, or a class has too few images.
     """
-    source, name = (DATASETS[dataset], dataset) if isinstance(dataset, str) else (dataset, "the data set")
+    source, name = (
+        (DATASETS[dataset], dataset) if isinstance(dataset, str) else (dataset, "the data set")
+    )
     if isinstance(source, OwnData):
-        raise DataError(f"{name}: is data of your own; open it by gdwlib.load_split(gdwlib.RunConfig(…))")
+        raise DataError(
+            f"{name}: is data of your own; open it by gdwlib.load_split(gdwlib.RunConfig(…))"
+        )
     num_classes = len(source.classes)
     asked = f"meta_per_class: {name}" if isinstance(dataset, str) else "trusted"
     published = source.load(folder, True)
     if label_set is not None:
         published = replace(published, given=source.label_sets[label_set](folder, published.labels))
-    if published.given is not None and noise not in ("none", "human"):  # noise on top: what was given counts as true
+    # noise on top: what was given counts as true
+    if published.given is not None and noise not in ("none", "human"):
         published = replace(published, labels=published.given, given=None)
     # by which labels classes are counted: the true ones, the given where these are unknown
     labels = published.labels
@@ -86,7 +95,9 @@ def make_split(
         meta = source.trusted(folder)
         if meta_per_class is not None:
             draw = rng(seed, "meta")
-            meta = meta.take(_balanced(meta.labels, meta_per_class * num_classes, draw, asked, source.classes))
+            meta = meta.take(
+                _balanced(meta.labels, meta_per_class * num_classes, draw, asked, source.classes)
+            )
     else:
         meta_size = meta_per_class * num_classes
         chosen = _balanced(labels, meta_size, rng(seed, "meta"), asked, source.classes)
@@ -96,7 +107,9 @@ def make_split(
         rest = np.setdiff1d(rest, removed)
         meta = replace(published.take(pool[chosen]), labels=labels[chosen], given=None)
     if len(np.unique(labels[rest])) < num_classes:
-        raise DataError(f"{asked}: {meta_per_class} images a class leave a class without training images")
+        raise DataError(
+            f"{asked}: {meta_per_class} images a class leave a class without training images"
+        )
     if published.given is not None:
         given = published.given[pool[rest]]
     else:
@@ -140,6 +153,8 @@ def _balanced(
     for c, share in zip(classes, shares, strict=True):
         where = np.flatnonzero(labels == c)
         if len(where) < share:
-            raise DataError(f"{what}: class {c}, {names[c]!r}, has {len(where)} images, {share} are asked for")
+            raise DataError(
+                f"{what}: class {c}, {names[c]!r}, has {len(where)} images, {share} are asked for"
+            )
         chosen.append(draw.choice(where, share, replace=False))
     return np.sort(np.concatenate(chosen))

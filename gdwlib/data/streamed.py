@@ -1,4 +1,5 @@
-"""Images that do not fit into memory: files, decoded by worker processes a batch ahead of the training step."""
+"""Images that do not fit into memory: files, decoded by worker processes a batch ahead of the
+training step."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,8 +18,8 @@ MARGIN = 8 / 7  # the shorter side before cropping, over the crop's: 256 for 224
 class Files(Lazy):
     """Image files as an array (N, 3, size, size) that is decoded where it is indexed by a batch.
 
-    The shorter side becomes 8/7 of `size`; from that a square is cropped, in the middle or, where augmented, at a
-    random place, and flipped left-right half the time.
+    The shorter side becomes 8/7 of `size`; from that a square is cropped, in the middle or, where
+    augmented, at a random place, and flipped left-right half the time.
     """
 
     def __init__(self, paths: np.ndarray, size: int):
@@ -32,12 +33,15 @@ class Files(Lazy):
         return Files(self.paths[positions], self.size)
 
     def decoded(self, position: int, draw: np.random.Generator | None) -> np.ndarray:
-        """One image, (3, size, size) uint8; augmented where there is a generator. DataError names a bad file."""
+        """One image, (3, size, size) uint8; augmented where there is a generator. DataError names a
+        bad file."""
         path = Path(str(self.paths[position]))
         try:
             image = image_files.open_image(path, at_least=round(self.size * MARGIN)).convert("RGB")
         except OSError as error:
-            raise DataError(f"{path}: {error}; mend it, or leave such images out with --skip-bad") from None
+            raise DataError(
+                f"{path}: {error}; mend it, or leave such images out with --skip-bad"
+            ) from None
         scale = round(self.size * MARGIN) / min(image.size)
         width, height = (max(self.size, round(side * scale)) for side in image.size)
         left, top = ((side - self.size) / 2 for side in (width, height))
@@ -46,16 +50,21 @@ class Files(Lazy):
         x0, y0, x1, y1 = (edge / scale for edge in (left, top, left + self.size, top + self.size))
         wide, high = image.size
         box = min(x0, wide), min(y0, high), min(x1, wide), min(y1, high)
-        array = np.asarray(image.resize((self.size, self.size), image_files.Image.Resampling.BILINEAR, box))
+        array = np.asarray(
+            image.resize((self.size, self.size), image_files.Image.Resampling.BILINEAR, box)
+        )
         if draw is not None and draw.integers(2):
             array = array[:, ::-1]
         return np.ascontiguousarray(array.transpose(2, 0, 1))
 
 
 class _Wanted(torch.utils.data.Dataset):
-    """Decodes batches in the workers: item k is batch k of several streams, each a tensor (n, 3, size, size)."""
+    """Decodes batches in the workers: item k is batch k of several streams, each a tensor (n, 3,
+    size, size)."""
 
-    def __init__(self, streams: Sequence[tuple[Files, Sequence[np.ndarray]]], augment: tuple[int, int] | None):
+    def __init__(
+        self, streams: Sequence[tuple[Files, Sequence[np.ndarray]]], augment: tuple[int, int] | None
+    ):
         self.streams, self.augment = streams, augment
 
     def __len__(self) -> int:
@@ -66,20 +75,32 @@ class _Wanted(torch.utils.data.Dataset):
             with image_files.quiet():
                 return [
                     torch.from_numpy(
-                        np.stack([self._one(files, which, k, row, int(at)) for row, at in enumerate(of[k])])
+                        np.stack(
+                            [
+                                self._one(files, which, k, row, int(at))
+                                for row, at in enumerate(of[k])
+                            ]
+                        )
                     )
                     for which, (files, of) in enumerate(self.streams)
                 ]
-        except DataError as error:  # handed over, so that it is raised without the worker's traceback
+        # handed over, so that it is raised without the worker's traceback
+        except DataError as error:
             return error
 
     def _one(self, files: Files, which: int, k: int, row: int, position: int) -> np.ndarray:
-        draw = rng(self.augment[0], "crop", self.augment[1], which, k, row) if self.augment is not None else None
+        draw = (
+            rng(self.augment[0], "crop", self.augment[1], which, k, row)
+            if self.augment is not None
+            else None
+        )
         return files.decoded(position, draw)
 
 
 def batches(
-    streams: Sequence[tuple[Files, Sequence[np.ndarray]]], workers: int, augment: tuple[int, int] | None = None
+    streams: Sequence[tuple[Files, Sequence[np.ndarray]]],
+    workers: int,
+    augment: tuple[int, int] | None = None,
 ) -> Iterator[list[torch.Tensor]]:
     """Batches of positions, decoded in order: of each stream (n, 3, size, size) uint8 on the host.
 

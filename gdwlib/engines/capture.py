@@ -1,8 +1,9 @@
-"""A training step recorded once and replayed, as a CUDA graph: nothing of it waits for Python any more.
+"""A training step recorded once and replayed, as a CUDA graph: nothing of it waits for Python any
+more.
 
-A step of the paper's small network is thousands of small kernels, which Python launches one by one; a fast accelerator
-may wait for it. A recorded step is launched as a whole. (Written and tested without a GPU: the tests replay a log of a
-step's tensor operations in a graph's place.)
+A step of the paper's small network is thousands of small kernels, which Python launches one by one;
+a fast accelerator may wait for it. A recorded step is launched as a whole. (Written and tested
+without a GPU: the tests replay a log of a step's tensor operations in a graph's place.)
 """
 
 from collections.abc import Callable
@@ -18,8 +19,9 @@ Recorder = Callable[
 
 
 class CudaGraph:
-    """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records. What is recorded later may take the
-    memory of what was recorded before: one recording at a time is to be replayed."""
+    """Records on a CUDA device. `torch.cuda.graph` runs nothing while it records. What is recorded
+    later may take the memory of what was recorded before: one recording at a time is to be
+    replayed."""
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
@@ -32,8 +34,8 @@ class CudaGraph:
 
 
 def set_capturable(optimizer: torch.optim.Optimizer, on: bool) -> None:
-    """Have an optimizer that counts its steps (Adam) count them on its parameters' device, or on the host as usual;
-    also after a state from another device was loaded."""
+    """Have an optimizer that counts its steps (Adam) count them on its parameters' device, or on
+    the host as usual; also after a state from another device was loaded."""
     for group in optimizer.param_groups:
         if "capturable" not in group:
             continue
@@ -47,13 +49,14 @@ def set_capturable(optimizer: torch.optim.Optimizer, on: bool) -> None:
 class Captured:
     """`step`, recorded on the second batch it sees and replayed from then on.
 
-    What Python decides is decided at recording: the learning rate, the phase, how many examples are kept. Make a new
-    one where that changes, as at every epoch. Batches of another shape (an epoch's last) and the first one, which
-    makes what a step makes only once (optimizer state), are stepped as usual. A step's outcome lies where the next one
-    will write its own: read it before.
+    What Python decides is decided at recording: the learning rate, the phase, how many examples are
+    kept. Make a new one where that changes, as at every epoch. Batches of another shape (an epoch's
+    last) and the first one, which makes what a step makes only once (optimizer state), are stepped
+    as usual. A step's outcome lies where the next one will write its own: read it before.
 
     Raises:
-        ValueError: the step draws random numbers on the device, which a replay could not draw alike twice.
+        ValueError: the step draws random numbers on the device, which a replay could not draw alike
+            twice.
     """
 
     def __init__(self, step: Callable[[Batch], StepResult], record: Recorder):

@@ -7,7 +7,10 @@ import torch.distributed as dist
 
 from gdwlib._types import Tensor
 
-LOST = "a process of this run has ended; finished epochs are kept, and the same command goes on from there"
+LOST = (
+    "a process of this run has ended; finished epochs are kept, "
+    "and the same command goes on from there"
+)
 
 
 class ProcessLost(Exception):

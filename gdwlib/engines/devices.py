@@ -1,5 +1,5 @@
-"""Which GPU a run takes, where several runs share a machine's. (Schedulers count GPUs, but on one machine none assigns
-them.)"""
+"""Which GPU a run takes, where several runs share a machine's. (Schedulers count GPUs, but on one
+machine none assigns them.)"""
 
 import contextlib
 import getpass
@@ -16,18 +16,24 @@ POLL = 1.0  # seconds between two looks for a free place
 
 def names() -> list[str]:
     """The GPUs that this process may use, each by a name that every process has for it."""
-    return [str(torch.cuda.get_device_properties(index).uuid) for index in range(torch.cuda.device_count())]
+    return [
+        str(torch.cuda.get_device_properties(index).uuid)
+        for index in range(torch.cuda.device_count())
+    ]
 
 
 @contextlib.contextmanager
-def place(runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = None) -> Iterator[int]:
-    """Be one of at most so many runs on a GPU of this machine: the least used one becomes the process's current device,
-    and no other run may take the place until it is left. Waits for one; the operating system frees a dead owner's.
+def place(
+    runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = None
+) -> Iterator[int]:
+    """Be one of at most so many runs on a GPU of this machine: the least used one becomes the
+    process's current device, and no other run may take the place until it is left. Waits for one;
+    the operating system frees a dead owner's.
 
     Args:
         say: told when there is no free place.
-        folder: of the lock files, one a place; the same for all who share the GPUs. Default: the user's own among the
-            machine's temporary files.
+        folder: of the lock files, one a place; the same for all who share the GPUs. Default: the
+            user's own among the machine's temporary files.
     """
     folder = folder or Path(tempfile.gettempdir()) / f"gdwlib-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +41,10 @@ def place(runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = N
     told = False
     while (taken := _emptiest(gpus, runs_per_gpu, folder)) is None:
         if not told:
-            say(f"all {runs_per_gpu * len(gpus)} places on {len(gpus)} GPUs are taken; waiting for one")
+            say(
+                f"all {runs_per_gpu * len(gpus)} places on {len(gpus)} GPUs are taken; waiting for "
+                "one"
+            )
             told = True
         time.sleep(POLL)
     index, lock = taken
@@ -46,12 +55,17 @@ def place(runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = N
         lock.release()
 
 
-def _emptiest(gpus: list[str], runs_per_gpu: int, folder: Path) -> tuple[int, filelock.FileLock] | None:
+def _emptiest(
+    gpus: list[str], runs_per_gpu: int, folder: Path
+) -> tuple[int, filelock.FileLock] | None:
     """A place on the GPU that has most of them free, and its lock, taken."""
     with filelock.FileLock(folder / "choosing.lock"):  # one process at a time
         free: list[list[filelock.FileLock]] = []  # of each GPU
         for name in gpus:
-            locks = [filelock.FileLock(folder / f"gpu-{name}-{k}.lock", timeout=0) for k in range(runs_per_gpu)]
+            locks = [
+                filelock.FileLock(folder / f"gpu-{name}-{k}.lock", timeout=0)
+                for k in range(runs_per_gpu)
+            ]
             free.append([lock for lock in locks if _taken(lock)])
         most = max(range(len(gpus)), key=lambda index: len(free[index]))
         chosen = free[most].pop() if free[most] else None

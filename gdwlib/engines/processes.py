@@ -1,10 +1,11 @@
 """One run over several processes, started by `torchrun --nproc-per-node=N -m gdwlib run …`.
 
-Every process holds the network, the data and the method's state, and passes its own part of each train and meta batch
-through the network. The logits of all parts are gathered, and from them every process computes the same weights: a
-method sees the whole batch, so that its sums over it (Eq. 11's ℓ₁ norm, the weighting network's gradient) need no
-change. Summed over the processes are the gradients with respect to θ: of the virtual step, before θ̂ is formed; of the
-meta loss, v; and of the update. Batch norm takes its statistics over all parts (`SyncedBatchNorm`). So all processes
+Every process holds the network, the data and the method's state, and passes its own part of each
+train and meta batch through the network. The logits of all parts are gathered, and from them every
+process computes the same weights: a method sees the whole batch, so that its sums over it (Eq. 11's
+ℓ₁ norm, the weighting network's gradient) need no change. Summed over the processes are the
+gradients with respect to θ: of the virtual step, before θ̂ is formed; of the meta loss, v; and of
+the update. Batch norm takes its statistics over all parts (`SyncedBatchNorm`). So all processes
 keep the same θ and φ, and a run has the numbers that one process gives it, up to the order of sums.
 """
 
@@ -21,13 +22,19 @@ from torch import nn
 
 from gdwlib import bilevel
 from gdwlib._types import Tensor
-from gdwlib.engines.collective import LOST, ProcessLost, all_reduce, process_lost_on_closed_connection
+from gdwlib.engines.collective import (
+    LOST,
+    ProcessLost,
+    all_reduce,
+    process_lost_on_closed_connection,
+)
 from gdwlib.engines.synced_batch_norm import SyncedBatchNorm
 from gdwlib.learner import LOCAL_ENGINE, Engine
 
 
 class ShardedPass:
-    """A forward pass of which each process has made its part; the counterpart of `bilevel.ForwardPass`."""
+    """A forward pass of which each process has made its part; the counterpart of
+    `bilevel.ForwardPass`."""
 
     def __init__(self, engine: "DataParallelEngine", part: bilevel.ForwardPass, count: int):
         self.engine, self.part, self.count = engine, part, count
@@ -40,7 +47,8 @@ class ShardedPass:
 
 
 class DataParallelEngine(Engine):
-    """The processes of a run, in the place of `Engine`: this one's rank, and what they do together."""
+    """The processes of a run, in the place of `Engine`: this one's rank, and what they do
+    together."""
 
     def __init__(self):
         self.rank, self.world_size = dist.get_rank(), dist.get_world_size()
@@ -48,10 +56,16 @@ class DataParallelEngine(Engine):
 
     def shard(self, count: int) -> slice:
         """Which of a batch's rows are this process's."""
-        return slice(count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size)
+        return slice(
+            count * self.rank // self.world_size, count * (self.rank + 1) // self.world_size
+        )
 
-    def forward(self, model: nn.Module, params, buffers, x: Tensor, keep: bool = True) -> ShardedPass:
-        part = bilevel.forward(self.with_synced_batch_norm(model), params, buffers, x[self.shard(len(x))], keep)
+    def forward(
+        self, model: nn.Module, params, buffers, x: Tensor, keep: bool = True
+    ) -> ShardedPass:
+        part = bilevel.forward(
+            self.with_synced_batch_norm(model), params, buffers, x[self.shard(len(x))], keep
+        )
         return ShardedPass(self, part, len(x))
 
     def look_ahead(
@@ -62,10 +76,15 @@ class DataParallelEngine(Engine):
         theta_hat = params
         if c is not None:
             (gradient,) = forward_pass.pullback(c / n)
-            theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}  # Eq. 9
+            # Eq. 9
+            theta_hat = {
+                name: param - lrs[name] * gradient.pop(name) for name, param in params.items()
+            }
         forward_pass.part.release_activations()
         network, mine = self.with_synced_batch_norm(model), self.shard(m)
-        v, meta_losses = bilevel.meta_gradient(network, theta_hat, buffers, x_meta[mine], y_meta[mine], m)
+        v, meta_losses = bilevel.meta_gradient(
+            network, theta_hat, buffers, x_meta[mine], y_meta[mine], m
+        )
         v = self.all_reduce_gradient(v)
         d_v = {name: lrs[name] * v[name] for name in v}
         pushed = bilevel.tangent(network, params, buffers, x[self.shard(n)], d_v, forward_pass.part)
@@ -92,7 +111,10 @@ class DataParallelEngine(Engine):
         """Over the processes, in one message."""
         flat = self.all_reduce(torch.cat([value.reshape(-1) for value in gradient.values()]))
         parts = flat.split([value.numel() for value in gradient.values()])
-        return {name: part.view_as(value) for (name, value), part in zip(gradient.items(), parts, strict=True)}
+        return {
+            name: part.view_as(value)
+            for (name, value), part in zip(gradient.items(), parts, strict=True)
+        }
 
     def all_reduce(self, value: Tensor) -> Tensor:
         """`value`, summed over the processes in place."""
@@ -113,7 +135,9 @@ class DataParallelEngine(Engine):
                 sums = zlib.crc32(value.contiguous().cpu().numpy().tobytes(), sums)
         different = torch.tensor(int(self.broadcast(sums) != sums), device=value.device)
         if self.all_reduce(different):
-            raise ProcessLost("the processes' networks have drifted apart; run them on machines of one kind")
+            raise ProcessLost(
+                "the processes' networks have drifted apart; run them on machines of one kind"
+            )
 
 
 def launched_by_torchrun() -> bool:
@@ -123,7 +147,8 @@ def launched_by_torchrun() -> bool:
 
 @contextlib.contextmanager
 def data_parallel_engine(device: torch.device) -> Iterator[Engine]:
-    """This process's engine: a `DataParallelEngine` where torchrun has started several, each on its own GPU where there are GPUs.
+    """This process's engine: a `DataParallelEngine` where torchrun has started several, each on its
+    own GPU where there are GPUs.
 
     Raises:
         ValueError: there are fewer GPUs than processes, or a device that processes cannot share.
@@ -135,7 +160,10 @@ def data_parallel_engine(device: torch.device) -> Iterator[Engine]:
     if device.type == "cuda":
         local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
         if local >= there:
-            raise ValueError(f"torchrun: {os.environ['LOCAL_WORLD_SIZE']} processes for {there} GPUs; start one a GPU")
+            raise ValueError(
+                f"torchrun: {os.environ['LOCAL_WORLD_SIZE']} processes for {there} GPUs; start one "
+                "a GPU"
+            )
         torch.cuda.set_device(local)
     elif device.type != "cpu":
         raise ValueError(f"device: several processes work on cpu or cuda, not on {device.type}")
@@ -153,8 +181,8 @@ def _end(*_) -> None:  # what torchrun sends to the others when one has ended
 
 
 def first_to_report() -> bool:
-    """Of an error that ends all processes of a run: whether it is for this one to say so. (torchrun's own process
-    keeps the count.)"""
+    """Of an error that ends all processes of a run: whether it is for this one to say so.
+    (torchrun's own process keeps the count.)"""
     if not launched_by_torchrun():
         return True
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # this process is ending by itself

@@ -1,10 +1,12 @@
-"""Replicas: runs that differ only in their seed, trained in lock step, their networks computed as one.
+"""Replicas: runs that differ only in their seed, trained in lock step, their networks computed as
+one.
 
-K networks of C channels are one network of K·C channels in K groups; batch norm, being per channel, is per replica by
-itself. `train_replicas` lets every run's own code go on until it wants a pass through its network, gathers these
-requests, answers them all with one pass through the wide network, and hands each run its part. Nothing of a run is
-shared or approximated: parameters, running statistics, optimizers, data order and random numbers are its own, and it
-ends with the numbers of the run made alone, up to the order of sums.
+K networks of C channels are one network of K·C channels in K groups; batch norm, being per channel,
+is per replica by itself. `train_replicas` lets every run's own code go on until it wants a pass
+through its network, gathers these requests, answers them all with one pass through the wide
+network, and hands each run its part. Nothing of a run is shared or approximated: parameters,
+running statistics, optimizers, data order and random numbers are its own, and it ends with the
+numbers of the run made alone, up to the order of sums.
 
 The runs take turns, one at a time, each on a thread of its own: threads serve here as coroutines.
 """
@@ -30,15 +32,18 @@ class GroupedLinear(nn.Linear):
     groups = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv1d(x[:, :, None], self.weight[:, :, None], self.bias, groups=self.groups)[:, :, 0]
+        return F.conv1d(x[:, :, None], self.weight[:, :, None], self.bias, groups=self.groups)[
+            :, :, 0
+        ]
 
 
 def widened(model: nn.Module, replicas: int) -> nn.Module:
-    """The structure of K such networks side by side: images (n, K·c, h, w) → logits (n·K, C), an image's replicas in
-    consecutive rows. Its parameters and buffers are to be given, the replicas' joined along their first dimension.
+    """The structure of K such networks side by side: images (n, K·c, h, w) → logits (n·K, C), an
+    image's replicas in consecutive rows. Its parameters and buffers are to be given, the replicas'
+    joined along their first dimension.
 
-    A module that treats channels as a whole (a shortcut that pads them, say) takes part by having an attribute
-    `replicas`, which is set to K.
+    A module that treats channels as a whole (a shortcut that pads them, say) takes part by having
+    an attribute `replicas`, which is set to K.
     """
     wide: Any = copy.deepcopy(model)
     for module in wide.modules():
@@ -59,12 +64,17 @@ def widened(model: nn.Module, replicas: int) -> nn.Module:
 def join(states: Sequence[bilevel.State]) -> bilevel.State:
     """The wide network's parameters or buffers from the replicas'."""
     columns = {name: [state[name] for state in states] for name in states[0]}
-    return {name: torch.cat(parts) if parts[0].dim() else torch.stack(parts) for name, parts in columns.items()}
+    return {
+        name: torch.cat(parts) if parts[0].dim() else torch.stack(parts)
+        for name, parts in columns.items()
+    }
 
 
 def split(joined: bilevel.State, like: bilevel.State, replicas: int) -> list[bilevel.State]:
     """The reverse of `join`; `like`: one replica's."""
-    parts = {name: value.reshape(replicas, *like[name].shape).unbind() for name, value in joined.items()}
+    parts = {
+        name: value.reshape(replicas, *like[name].shape).unbind() for name, value in joined.items()
+    }
     return [{name: values[k] for name, values in parts.items()} for k in range(replicas)]
 
 
@@ -76,7 +86,9 @@ def interleaved(tensors: list[Tensor]) -> Tensor:
 class JointPass:
     """A forward pass of several replicas' batches; the counterpart of `bilevel.ForwardPass`."""
 
-    def __init__(self, requests: dict["Replica", tuple], wide: Callable[[nn.Module, int], nn.Module]):
+    def __init__(
+        self, requests: dict["Replica", tuple], wide: Callable[[nn.Module, int], nn.Module]
+    ):
         self.members = list(requests)
         self.waiting = set(requests)  # those who have not been here for the last time
         models, params, buffers, xs, keeps = zip(*requests.values(), strict=True)
@@ -88,20 +100,25 @@ class JointPass:
         self.forward_pass = bilevel.forward(*self.inputs, keep=keeps[0])
         for old, new in zip(before, bilevel.random_state(xs[0]), strict=True):
             if old is not None and not torch.equal(old, new):
-                raise ValueError("model: draws random numbers, which replicas cannot share; train the runs one by one")
+                raise ValueError(
+                    "model: draws random numbers, which replicas cannot share; train the runs one "
+                    "by one"
+                )
         self.logits = self.forward_pass.logits.view(len(xs[0]), k, -1).unbind(1)  # K × (n, C)
         self.moved = split(self.forward_pass.buffers, self.buffers, k)
         if not self.inputs[0].verified:
             self._verify(models, params, buffers, xs)
 
     def _verify(self, models, params, buffers, xs) -> None:
-        """Once a wide network: are its logits those of a network alone? A replica that has diverged cannot tell."""
+        """Once a wide network: are its logits those of a network alone? A replica that has diverged
+        cannot tell."""
         for mine, *inputs in zip(self.logits, models, params, buffers, xs, strict=True):
             alone, _ = bilevel.apply(*inputs)  # (n, C)
             if alone.isfinite().all():
                 if not torch.allclose(alone, mine, rtol=1e-2, atol=1e-2 * float(alone.abs().max())):
                     raise ValueError(
-                        "model: mixes channels in a way that replicas do not know; train the runs one by one"
+                        "model: mixes channels in a way that replicas do not know; train the runs "
+                        "one by one"
                     )
                 self.inputs[0].verified = True
                 return
@@ -110,13 +127,25 @@ class JointPass:
         if last:
             self.waiting -= requests.keys()
         (some,) = next(iter(requests.values()))
-        c = interleaved([requests.get(member, (torch.zeros_like(some),))[0] for member in self.members])  # (n·K, C)
-        parts = split(self.forward_pass.pullback(c, last=not self.waiting)[0], self.params, len(self.members))
-        return {member: (part,) for member, part in zip(self.members, parts, strict=True) if member in requests}
+        # (n·K, C)
+        c = interleaved(
+            [requests.get(member, (torch.zeros_like(some),))[0] for member in self.members]
+        )
+        parts = split(
+            self.forward_pass.pullback(c, last=not self.waiting)[0], self.params, len(self.members)
+        )
+        return {
+            member: (part,)
+            for member, part in zip(self.members, parts, strict=True)
+            if member in requests
+        }
 
     def look_ahead(self, requests: dict["Replica", tuple]) -> dict["Replica", object]:
-        some = next(iter(requests.values()))  # stands in for a member that has stopped; its answer is dropped
-        lrs, cs, x_metas, y_metas = zip(*(requests.get(member, some) for member in self.members), strict=True)
+        # stands in for a member that has stopped; its answer is dropped
+        some = next(iter(requests.values()))
+        lrs, cs, x_metas, y_metas = zip(
+            *(requests.get(member, some) for member in self.members), strict=True
+        )
         k = len(self.members)
         model, params, buffers, x = self.inputs
         response, losses = bilevel.look_ahead(
@@ -132,13 +161,22 @@ class JointPass:
         )
         responses = response.view(-1, k, response.shape[1]).unbind(1)  # K × (n, C)
         parts = zip(responses, losses.view(-1, k).unbind(1), strict=True)  # K × ((n, C), (m,))
-        return {member: part for member, part in zip(self.members, parts, strict=True) if member in requests}
+        return {
+            member: part
+            for member, part in zip(self.members, parts, strict=True)
+            if member in requests
+        }
 
     def _rates(self, lrs: tuple[dict[str, Any], ...]) -> dict[str, float | Tensor]:
         if all(own == lrs[0] for own in lrs):
             return lrs[0]
         return {  # as when replicas go on from checkpoints of different epochs
-            name: torch.cat([torch.full_like(value[:, *[slice(1)] * (value.dim() - 1)], own[name]) for own in lrs])
+            name: torch.cat(
+                [
+                    torch.full_like(value[:, *[slice(1)] * (value.dim() - 1)], own[name])
+                    for own in lrs
+                ]
+            )
             for name, value in self.params.items()
         }
 
@@ -194,7 +232,9 @@ class Replica(Engine):
         return ReplicaPass(self, self.request("forward", key, (model, params, buffers, x, keep)))
 
     def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, forward_pass):
-        return self.request("look_ahead", (forward_pass.joint, c is None, x_meta.shape), (lrs, c, x_meta, y_meta))
+        return self.request(
+            "look_ahead", (forward_pass.joint, c is None, x_meta.shape), (lrs, c, x_meta, y_meta)
+        )
 
     def resume(self, answer) -> tuple | None:
         """Let the run go on with the answer to its request, to its next one; None: it has ended."""
@@ -210,7 +250,10 @@ class Replica(Engine):
 
 def _random_states() -> tuple[Tensor, list[Tensor]]:
     """Of the host's generator, and of the CUDA devices' where they are in use."""
-    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return (
+        torch.get_rng_state(),
+        torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
+    )
 
 
 def _set_random_states(states: tuple[Tensor, list[Tensor]]) -> None:
@@ -221,7 +264,8 @@ def _set_random_states(states: tuple[Tensor, list[Tensor]]) -> None:
 
 @torch.no_grad()
 def train_replicas(jobs: list[Callable[[Replica], None]]) -> list[BaseException | None]:
-    """Run every job, each with an engine for its learners, and return what each one raised, or None.
+    """Run every job, each with an engine for its learners, and return what each one raised, or
+    None.
 
     A job that fails leaves; the others go on. Interrupted itself, it ends all of them first.
     """

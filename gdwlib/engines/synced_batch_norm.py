@@ -11,8 +11,8 @@ from gdwlib.engines.collective import all_reduce
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the parts of all processes, of any shape. (PyTorch's own is for GPUs alone and refuses
-    `torch.func`.)"""
+    """Batch norm over the parts of all processes, of any shape. (PyTorch's own is for GPUs alone
+    and refuses `torch.func`.)"""
 
     def _check_input_dim(self, x: Tensor) -> None:  # the class it stands in for has done so
         pass
@@ -27,14 +27,18 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             if average is None:
                 average = 1 / int(self.num_batches_tracked)
         channels = x.shape[1]
-        affine = (self.weight, self.bias) if self.weight is not None else (x.new_ones(channels), x.new_zeros(channels))
+        affine = (
+            (self.weight, self.bias)
+            if self.weight is not None
+            else (x.new_ones(channels), x.new_zeros(channels))
+        )
         statistics = (self.running_mean, self.running_var) if average is not None else (None, None)
         return _Normalise.apply(x, *affine, *statistics, average, self.eps)[0]
 
 
 class _Normalise(torch.autograd.Function):
-    """x̂ = (x - μ)/σ over all processes' parts; γx̂ + β, its pullback and its tangent, the sums they need included.
-    What is returned beside it is kept for these two."""
+    """x̂ = (x - μ)/σ over all processes' parts; γx̂ + β, its pullback and its tangent, the sums
+    they need included. What is returned beside it is kept for these two."""
 
     @staticmethod
     def forward(x, weight, bias, running_mean, running_var, average, eps):
@@ -77,8 +81,13 @@ class _Normalise(torch.autograd.Function):
         tangent = torch.zeros_like(x)
         axes = _axes(x)
         if dx is not None:
-            along_one, along_normal = all_reduce(torch.stack([dx.sum(axes), (dx * normal).sum(axes)])) / count  # (c,)
-            tangent = (dx - _along(along_one, x) - normal * _along(along_normal, x)) * _along(weight * inv_std, x)
+            # (c,)
+            along_one, along_normal = (
+                all_reduce(torch.stack([dx.sum(axes), (dx * normal).sum(axes)])) / count
+            )
+            tangent = (dx - _along(along_one, x) - normal * _along(along_normal, x)) * _along(
+                weight * inv_std, x
+            )
         if d_weight is not None:
             tangent = tangent + normal * _along(d_weight, x)
         if d_bias is not None:

@@ -1,5 +1,6 @@
-"""Every method by name. Add one with `gdwlib.METHODS["mine"] = MyMethod` (see method.py); the command line sees only
-what is registered here. A run id knows a method by its name alone: delete a record to train it with edited code."""
+"""Every method by name. Add one with `gdwlib.METHODS["mine"] = MyMethod` (see method.py); the
+command line sees only what is registered here. A run id knows a method by its name alone: delete a
+record to train it with edited code."""
 
 from gdwlib.methods.base import Base
 from gdwlib.methods.class_balanced import ClassBalanced

@@ -4,11 +4,12 @@
     f_1 descends on the mean over I_2 of p - y, f_2 on the mean over I_1;
     R(e) falls from 1 to 1 - τ over the first T_k epochs, linearly.
 
-Source: arXiv 1804.06872, Algorithm 1, and the authors' code for R(e). Hyperparameters: `forget_rate` τ, which must be
-told; by default the noise's true rate of wrong labels (36%, not 40%, for the official "40% uniform" on ten classes),
-as the authors do. T_k = an eighth of the schedule: the authors' 10 epochs, of the paper's 80. Left open by the paper:
-τ where its uniform noise keeps some labels, T_k, and which network is reported (here the first). The authors' code
-divides the mean by the number kept once more, which their Adam does not notice; here it is divided once.
+Source: arXiv 1804.06872, Algorithm 1, and the authors' code for R(e). Hyperparameters:
+`forget_rate` τ, which must be told; by default the noise's true rate of wrong labels (36%, not 40%,
+for the official "40% uniform" on ten classes), as the authors do. T_k = an eighth of the schedule:
+the authors' 10 epochs, of the paper's 80. Left open by the paper: τ where its uniform noise keeps
+some labels, T_k, and which network is reported (here the first). The authors' code divides the mean
+by the number kept once more, which their Adam does not notice; here it is divided once.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,9 @@ from gdwlib.methods.settings import Settings, between, setting
 @dataclass(frozen=True, kw_only=True)
 class CoTeachingSettings(Settings):
     forget_rate: float | None = setting(
-        None, "τ, the share not trained on; where not given, the noise's true rate", between(0, 1, high_open=True)
+        None,
+        "τ, the share not trained on; where not given, the noise's true rate",
+        between(0, 1, high_open=True),
     )
 
 
@@ -33,9 +36,13 @@ class CoTeaching(Method):
 
     def __init__(self, model, optimizer, context, settings, schedule):
         super().__init__(model, optimizer, context, settings, schedule)
-        self.forget_rate = context.wrong_rate if settings.forget_rate is None else settings.forget_rate
+        self.forget_rate = (
+            context.wrong_rate if settings.forget_rate is None else settings.forget_rate
+        )
         if self.forget_rate is None:
-            raise ValueError("forget_rate: must be given, the rate of wrong labels is unknown here; try 0.2")
+            raise ValueError(
+                "forget_rate: must be given, the rate of wrong labels is unknown here; try 0.2"
+            )
         network = context.new_network()
         second = type(optimizer)(network.parameters(), **optimizer.defaults)
         self.second = Learner(network, second, context.num_classes)
@@ -66,7 +73,10 @@ class CoTeaching(Method):
         forward_pass.descend(chosen[:, None] * d1 / chosen.sum())
 
     def state_dict(self) -> dict:
-        second = {"model": self.second.model.state_dict(), "optimizer": self.second.optimizer.state_dict()}
+        second = {
+            "model": self.second.model.state_dict(),
+            "optimizer": self.second.optimizer.state_dict(),
+        }
         return super().state_dict() | {"second": second}
 
     def load_state_dict(self, state: dict) -> None:

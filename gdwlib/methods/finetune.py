@@ -1,11 +1,13 @@
 """Fine-tuning: Base to the end of its schedule, then cross entropy on the clean meta set.
 
-    epochs 1..E: p - y on the training set;    epochs E+1..E+5: p - y on the meta set, at a constant learning rate.
+    epochs 1..E:       p - y on the training set;
+    epochs E+1..E+5:   p - y on the meta set, at a constant learning rate.
 
-Source: the paper's Fine-tuning. Hyperparameters: `finetune_lr` 1e-3, ours, a hundredth of the first learning rate.
-Left open by the paper: this learning rate (under imbalance it tried 1e-7 to 1e-1 and found the results similar) and
-the length. Five epochs, each with as many steps as one over the training set, so that the mean of the last five is
-over fine-tuned networks alone; momentum starts anew.
+Source: the paper's Fine-tuning. Hyperparameters: `finetune_lr` 1e-3, ours, a hundredth of the first
+learning rate. Left open by the paper: this learning rate (under imbalance it tried 1e-7 to 1e-1 and
+found the results similar) and the length. Five epochs, each with as many steps as one over the
+training set, so that the mean of the last five is over fine-tuned networks alone; momentum starts
+anew.
 """
 
 from dataclasses import dataclass
@@ -19,7 +21,9 @@ EPOCHS = 5
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneSettings(Settings):
-    finetune_lr: float = setting(1e-3, "learning rate after the schedule, constant (ours)", above(0))
+    finetune_lr: float = setting(
+        1e-3, "learning rate after the schedule, constant (ours)", above(0)
+    )
 
 
 class FineTune(Base):

@@ -1,16 +1,19 @@
-"""Focal loss (Lin et al. 2017): the surer the network is of the given label, the less the example counts.
+"""Focal loss (Lin et al. 2017): the surer the network is of the given label, the less the example
+counts.
 
     ℓ_i = -(1-p_it)^γ log p_it;    ∂ℓ_i/∂logits = a_i (p_i - y_i),
     a_i = (1-p_it)^γ - γ p_it (1-p_it)^(γ-1) log p_it.
 
-With `focal_sigmoid` every class has a sigmoid of its own, ℓ_i is summed over them, and a is a weight an example *and
-class*: a_ij (σ_ij - y_ij) with p_t the probability that class j's sigmoid gives to the truth. Everything is in log
-space, so that no γ, also below one, gives NaN where the network is certain. Reported is a at the given label.
+With `focal_sigmoid` every class has a sigmoid of its own, ℓ_i is summed over them, and a is a
+weight an example *and class*: a_ij (σ_ij - y_ij) with p_t the probability that class j's sigmoid
+gives to the truth. Everything is in log space, so that no γ, also below one, gives NaN where the
+network is certain. Reported is a at the given label.
 
-Source: arXiv 1708.02002; for several classes by softmax, since that is what the paper compares in. Hyperparameters:
-`focal_gamma` γ = 2, Lin et al.'s; no α. `recipe="authors"`: the class-balanced loss authors' focal baseline under
-imbalance, which other papers' numbers come from: sigmoids, γ = 1, the last layer's bias begins at -log(C-1) and is
-not decayed, their schedule and weight decay (see class_balanced). Left open by the paper: γ, and softmax or sigmoid.
+Source: arXiv 1708.02002; for several classes by softmax, since that is what the paper compares in.
+Hyperparameters: `focal_gamma` γ = 2, Lin et al.'s; no α. `recipe="authors"`: the class-balanced
+loss authors' focal baseline under imbalance, which other papers' numbers come from: sigmoids, γ =
+1, the last layer's bias begins at -log(C-1) and is not decayed, their schedule and weight decay
+(see class_balanced). Left open by the paper: γ, and softmax or sigmoid.
 """
 
 import math
@@ -41,8 +44,11 @@ class Focal(Base):
             self._start_rare()
 
     def _start_rare(self) -> None:
-        """Begin with each class at probability 1/C, and leave the bias that says so out of weight decay."""
-        layers = [m for m in self.model.modules() if isinstance(m, nn.Linear) and m.bias is not None]
+        """Begin with each class at probability 1/C, and leave the bias that says so out of weight
+        decay."""
+        layers = [
+            m for m in self.model.modules() if isinstance(m, nn.Linear) and m.bias is not None
+        ]
         if not layers or len(layers[-1].bias) != self.context.num_classes:
             raise ValueError("focal_sigmoid: needs a model that ends in a linear layer with a bias")
         bias = layers[-1].bias
@@ -51,7 +57,9 @@ class Focal(Base):
         group["params"] = [p for p in group["params"] if p is not bias]
         self.optimizer.add_param_group({"params": [bias], "weight_decay": 0.0})
 
-    def log_probabilities(self, logits: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    def log_probabilities(
+        self, logits: torch.Tensor, batch: Batch
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """log p_t and log(1 - p_t) of what is to be predicted, (n, 1), or (n, C) by sigmoids."""
         target = weighting.one_hot(batch.y, logits)  # (n, C)
         if self.settings.focal_sigmoid:

@@ -1,16 +1,20 @@
-"""GLC, gold loss correction (Hendrycks et al. 2018): estimate how labels are corrupted, then correct the loss by it.
+"""GLC, gold loss correction (Hendrycks et al. 2018): estimate how labels are corrupted, then
+correct the loss by it.
 
     1. Base for a whole schedule → g;
     2. Ĉ_kj = mean of g(x)_j over the meta ("gold") images of class k, in eval mode, not augmented;
     3. from the same initial weights, a whole schedule on training ∪ meta set:
-       training images  ℓ_i = -log Σ_k Ĉ_{k,ỹ_i} p_ik,   ∂ℓ_i/∂logits = p_i - q_i,   q_ik ∝ Ĉ_{k,ỹ_i} p_ik;
+       training images  ℓ_i = -log Σ_k Ĉ_{k,ỹ_i} p_ik,
+                        ∂ℓ_i/∂logits = p_i - q_i,   q_ik ∝ Ĉ_{k,ỹ_i} p_ik;
        meta images      cross entropy.
 
-q_i is the posterior of the true label, so that its entry at the given label stands where a target weight does.
+q_i is the posterior of the true label, so that its entry at the given label stands where a target
+weight does.
 
-Source: arXiv 1802.05300, Algorithm 1. Hyperparameters: none but the length of both phases, the paper's schedule each
-(the authors': as many epochs in both). Left open by the paper: whether its 80 epochs are one phase or both. A meta
-image comes about once an epoch, as in the union: n·M/N of them, at least one, ride in every batch of n.
+Source: arXiv 1802.05300, Algorithm 1. Hyperparameters: none but the length of both phases, the
+paper's schedule each (the authors': as many epochs in both). Left open by the paper: whether its 80
+epochs are one phase or both. A meta image comes about once an epoch, as in the union: n·M/N of
+them, at least one, ride in every batch of n.
 """
 
 import torch
@@ -40,12 +44,15 @@ class GLC(Base):
 
     @torch.no_grad()
     def estimate(self) -> torch.Tensor:
-        """Ĉ (C, C): row k is the mean prediction for meta images of class k; a class without any counts as clean."""
+        """Ĉ (C, C): row k is the mean prediction for meta images of class k; a class without any
+        counts as clean."""
         self.model.eval()
         p = torch.cat([self.model(x).softmax(1) for x in self.context.meta_parts()])  # (M, C)
         of_class = weighting.one_hot(self.context.y_meta, p)  # (M, C)
         counts = of_class.sum(0)[:, None]  # (C, 1)
-        return torch.where(counts > 0, of_class.T @ p / counts.clamp(min=1), torch.eye(len(counts)).to(p))
+        return torch.where(
+            counts > 0, of_class.T @ p / counts.clamp(min=1), torch.eye(len(counts)).to(p)
+        )
 
     def learn(self, batch: Batch) -> StepResult:
         if self.phase == 1:
@@ -57,7 +64,10 @@ class GLC(Base):
         silver = forward_pass.logits[:n]  # (n, C)
         posterior = self.posterior(silver, batch)  # (n, C)
         c = torch.cat(
-            [silver.softmax(1) - posterior, weighting.logit_gradient(forward_pass.logits[n:].softmax(1), y_gold)]
+            [
+                silver.softmax(1) - posterior,
+                weighting.logit_gradient(forward_pass.logits[n:].softmax(1), y_gold),
+            ]
         )
         forward_pass.descend(c / len(c))
         return StepResult(

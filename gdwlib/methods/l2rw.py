@@ -1,16 +1,20 @@
-"""L2RW (Ren et al. 2018): an example counts as far as its gradient agrees with the meta set's, in this very step.
+"""L2RW (Ren et al. 2018): an example counts as far as its gradient agrees with the meta set's, in
+this very step.
 
     ε = 0, so θ̂ = θ;    u_i = -∂L_meta/∂ε_i = -(p_i - y_i)·∂L_meta/∂c_i;
-    w_i = max(0, u_i) / Σ_k max(0, u_k)   (all zero where no example helps);    logit gradient w_i (p_i - y_i).
+    w_i = max(0, u_i) / Σ_k max(0, u_k)   (all zero where no example helps);
+    logit gradient w_i (p_i - y_i).
 
-The weights of a batch sum to one, so Σ_i w_i ℓ_i is a mean; reported is n·w_i, which is 1 in a plain mean.
+The weights of a batch sum to one, so Σ_i w_i ℓ_i is a mean; reported is n·w_i, which is 1 in a
+plain mean.
 
-Source: arXiv 1803.09050, Algorithm 1. Hyperparameters: none; the learning rate cancels in w. `recipe="authors"`,
-their recipe for noisy CIFAR, which is the one there is for CIFAR: weight decay 2e-4, learning rate ÷10 at half and
-three quarters of the schedule; at the paper preset 160 epochs (80 thousand steps on the whole of CIFAR; fewer under
-imbalance) and 10 meta images a class (their code's 100 on CIFAR-10; their paper says 1,000). Left open by the paper:
-nothing. Where no example helps, weight decay and momentum still move the network. Our batch norm in the look-ahead is
-the network's own; the authors' has no scale there.
+Source: arXiv 1803.09050, Algorithm 1. Hyperparameters: none; the learning rate cancels in w.
+`recipe="authors"`, their recipe for noisy CIFAR, which is the one there is for CIFAR: weight decay
+2e-4, learning rate ÷10 at half and three quarters of the schedule; at the paper preset 160 epochs
+(80 thousand steps on the whole of CIFAR; fewer under imbalance) and 10 meta images a class (their
+code's 100 on CIFAR-10; their paper says 1,000). Left open by the paper: nothing. Where no example
+helps, weight decay and momentum still move the network. Our batch norm in the look-ahead is the
+network's own; the authors' has no scale there.
 """
 
 import torch
@@ -23,7 +27,8 @@ class L2RW(Method):
     def learn(self, batch: Batch) -> StepResult:
         forward_pass = self.learner.forward(batch.x)
         d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)
-        response, meta_loss = forward_pass.look_ahead(None, batch.x_meta, batch.y_meta)  # (n, C) ∂L_meta/∂c at θ
+        # (n, C) ∂L_meta/∂c at θ
+        response, meta_loss = forward_pass.look_ahead(None, batch.x_meta, batch.y_meta)
         helpful = (-(d1 * response).sum(1)).clamp(min=0)  # (n,) max(0, u)
         total = helpful.sum()  # ()
         w = helpful / torch.where(total > 0, total, 1)  # (n,)

@@ -1,7 +1,7 @@
 """meta_only: cross entropy on the clean meta set alone, as many steps as the others make.
 
-Source: none; the baseline the paper lacks. A method that uses a clean meta set should beat what the meta set gives by
-itself. Hyperparameters: none.
+Source: none; the baseline the paper lacks. A method that uses a clean meta set should beat what the
+meta set gives by itself. Hyperparameters: none.
 """
 
 from gdwlib.methods.base import Base

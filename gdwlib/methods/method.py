@@ -1,4 +1,5 @@
-"""What a method is: one step on one batch. A new one is a short file with a subclass and a line in the registry."""
+"""What a method is: one step on one batch. A new one is a short file with a subclass and a line in
+the registry."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ class MethodContext(NamedTuple):
     labels: Int[Tensor, " N"]  # of the training set as given, possibly wrong
     x_meta: Float[Tensor, "M c h w"]  # the whole meta set, not augmented; see `meta_parts`
     y_meta: Int[Tensor, " M"]
-    wrong_rate: float | None  # the expected share of wrong labels, where known; only for methods that must be told
+    # the expected share of wrong labels, where known; only for methods that must be told
+    wrong_rate: float | None
     new_network: Callable[[], nn.Module]  # one more of the run's kind, freshly initialised
-    stream: Callable[[], Iterable[Tensor]] | None = None  # the meta set in parts, where `x_meta` is left empty for size
+    # the meta set in parts, where `x_meta` is left empty for size
+    stream: Callable[[], Iterable[Tensor]] | None = None
 
     def meta_parts(self) -> Iterable[Float[Tensor, "m c h w"]]:
         """The whole meta set in its order, some hundred images at a time."""
@@ -47,21 +50,25 @@ class Batch(NamedTuple):
 class StepResult:
     """What a step reports, detached, on the device. None: the method has no such thing."""
 
-    train_loss: Float[Tensor, ""]  # unweighted mean cross entropy of the batch trained on, before the update
+    # unweighted mean cross entropy of the batch trained on, before the update
+    train_loss: Float[Tensor, ""]
     meta_loss: Float[Tensor, ""] | None = None  # after the virtual step
-    target_weights: Float[Tensor, " n"] | None = None  # ω_t of each train example, or what the method has in its place
-    first_weights: Float[Tensor, "n C"] | None = None  # ω before the meta step, where there is a before and an after
+    # ω_t of each train example, or what the method has in its place
+    target_weights: Float[Tensor, " n"] | None = None
+    # ω before the meta step, where there is a before and an after
+    first_weights: Float[Tensor, "n C"] | None = None
     class_weights: Float[Tensor, "n C"] | None = None  # ω′ after it: what the update used
 
 
 class Method:
-    """Owns how a model learns from a batch. Subclasses define `learn`, and the rest where they keep state.
+    """Owns how a model learns from a batch. Subclasses define `learn`, and the rest where they keep
+    state.
 
-    Where a method descends on a loss of its own, it says so twice: `losses(logits, batch)` (n,) is the definition,
-    `logit_gradient(logits, batch)` (n, C) what a step uses.
+    Where a method descends on a loss of its own, it says so twice: `losses(logits, batch)` (n,) is
+    the definition, `logit_gradient(logits, batch)` (n, C) what a step uses.
 
-    State that a step changes is changed in place (`copy_`, `x[index] = …`), so that a captured step (capture.py) finds
-    it where it was; and it is in `state_dict`.
+    State that a step changes is changed in place (`copy_`, `x[index] = …`), so that a captured step
+    (capture.py) finds it where it was; and it is in `state_dict`.
 
     Args:
         model, optimizer: on the device.
@@ -69,7 +76,8 @@ class Method:
         settings: the hyperparameters, of the class's own `Settings`.
         schedule: of the learning rate.
 
-    A method that has hyperparameters declares them in a subclass of `Settings` (settings.py) and names that class.
+    A method that has hyperparameters declares them in a subclass of `Settings` (settings.py) and
+    names that class.
     """
 
     Settings: type[Settings] = Settings
@@ -104,7 +112,8 @@ class Method:
         return lr
 
     def step(self, batch: Batch) -> StepResult:
-        """Learn from one batch. ValueError or FloatingPointError, naming the argument, where it cannot be one."""
+        """Learn from one batch. ValueError or FloatingPointError, naming the argument, where it
+        cannot be one."""
         self.learner.check_batches(batch.x, batch.y, batch.x_meta, batch.y_meta)
         return self.learn(batch)
 

@@ -1,16 +1,19 @@
-"""MWNet (Shu et al. 2019): one weight an example, from a weighting network V that is trained on the meta set.
+"""MWNet (Shu et al. 2019): one weight an example, from a weighting network V that is trained on the
+meta set.
 
     w_i = V_φ(ℓ_i);    θ̂ = θ - (η/n) Σ_i w_i J_iᵀ(p_i - y_i);    φ ← Adam step on L_meta(θ̂);
     logit gradient V_φ(ℓ_i)·(p_i - y_i), with the new φ and the old losses.
 
-with p clamped to 0.999, as in the official GDW code (the authors' own has no clamp, under either recipe).
+with p clamped to 0.999, as in the official GDW code (the authors' own has no clamp, under either
+recipe).
 
-Source: arXiv 1902.07379 as the official GDW code runs it: `gdwlib.GDW` with `level="instance"`. Hyperparameters: V
-1-100-1, Adam 1e-3, weight decay 1e-4 (the authors', for noise). `recipe="authors"`: their step schedule; under
-imbalance what they use there: V by SGD at 1e-5 with Nesterov momentum and weight decay 5e-4, weights scaled to a mean
-of one (the paper ran its baseline without all that), and 10 meta images a class at the paper preset. The authors
-evaluate V on a second forward pass, and under imbalance do not detach its input; the official GDW code and we use the
-first pass's detached losses. Left open by the paper: nothing but that.
+Source: arXiv 1902.07379 as the official GDW code runs it: `gdwlib.GDW` with `level="instance"`.
+Hyperparameters: V 1-100-1, Adam 1e-3, weight decay 1e-4 (the authors', for noise).
+`recipe="authors"`: their step schedule; under imbalance what they use there: V by SGD at 1e-5 with
+Nesterov momentum and weight decay 5e-4, weights scaled to a mean of one (the paper ran its baseline
+without all that), and 10 meta images a class at the paper preset. The authors evaluate V on a
+second forward pass, and under imbalance do not detach its input; the official GDW code and we use
+the first pass's detached losses. Left open by the paper: nothing but that.
 """
 
 from dataclasses import dataclass

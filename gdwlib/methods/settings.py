@@ -1,5 +1,5 @@
-"""How a hyperparameter is declared: once, with its default, its range and what it means; and the learning rate's
-schedule. Checks, flags, help and run ids follow from the declarations."""
+"""How a hyperparameter is declared: once, with its default, its range and what it means; and the
+learning rate's schedule. Checks, flags, help and run ids follow from the declarations."""
 
 import dataclasses
 import difflib
@@ -33,10 +33,15 @@ def at_least(low: int | float) -> Range:
     return Range(lambda value: value >= low, f"at least {low:g}")
 
 
-def between(low: int | float, high: int | float, *, low_open: bool = False, high_open: bool = False) -> Range:
+def between(
+    low: int | float, high: int | float, *, low_open: bool = False, high_open: bool = False
+) -> Range:
     """An interval; an open end is not part of it."""
     text = f"in {'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
-    return Range(lambda v: (low < v if low_open else low <= v) and (v < high if high_open else v <= high), text)
+    return Range(
+        lambda v: (low < v if low_open else low <= v) and (v < high if high_open else v <= high),
+        text,
+    )
 
 
 def one_of(*names: str) -> Range:
@@ -44,8 +49,8 @@ def one_of(*names: str) -> Range:
 
 
 def setting(default: Any, meaning: str, within: Range | None = None) -> Any:
-    """A field of a dataclass: its default, what it means (and where that is from), and its range. Where the type
-    allows None, None is always valid."""
+    """A field of a dataclass: its default, what it means (and where that is from), and its range.
+    Where the type allows None, None is always valid."""
     return dataclasses.field(default=default, metadata={"meaning": meaning, "within": within})
 
 
@@ -58,7 +63,8 @@ def check(config: Any) -> None:
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         kinds = typing.get_args(field.type) or (field.type,)
-        value = value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value  # NumPy's scalars
+        # NumPy's scalars
+        value = value.item() if hasattr(value, "dtype") and hasattr(value, "item") else value
         if float in kinds and type(value) is int and abs(value) < 2**53:
             value = float(value)
         if type(value) not in kinds:
@@ -70,7 +76,9 @@ def check(config: Any) -> None:
         value, within = getattr(config, field.name), field.metadata.get("within")
         if within is not None and value is not None and not within.holds(value):
             if within.names:
-                raise ValueError(f"{field.name}: unknown value {value!r}{suggestion(value, within.names)}")
+                raise ValueError(
+                    f"{field.name}: unknown value {value!r}{suggestion(value, within.names)}"
+                )
             none = ", or None" * (type(None) in typing.get_args(field.type))
             raise ValueError(f"{field.name}: must be {within.text}{none}, not {value!r}")
 
@@ -84,7 +92,9 @@ class Settings:
 class WeightNetSettings(Settings):
     """Of the methods that learn a weighting network V; the paper's and MWNet's values."""
 
-    weight_optimizer: str = setting("adam", "V's optimizer; sgd has Nesterov momentum 0.9", one_of("adam", "sgd"))
+    weight_optimizer: str = setting(
+        "adam", "V's optimizer; sgd has Nesterov momentum 0.9", one_of("adam", "sgd")
+    )
     weight_lr: float = setting(1e-3, "V's learning rate", above(0))
     weight_weight_decay: float = setting(1e-4, "V's weight decay", at_least(0))
     meta_every: int = setting(1, "a meta step every so many steps; 1 is the paper's", at_least(1))

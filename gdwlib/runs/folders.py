@@ -1,4 +1,5 @@
-"""Where records and data sets are: one object, made where a call or a command begins, and handed down."""
+"""Where records and data sets are: one object, made where a call or a command begins, and handed
+down."""
 
 import os
 from dataclasses import dataclass
@@ -6,8 +7,9 @@ from pathlib import Path
 
 
 def project_folder(name: str) -> Path:
-    """Where "outputs" or "data" are where no folder is named: in $GDWLIB_OUTPUTS and $GDWLIB_DATA where these are set,
-    else in the checkout gdwlib is imported from, else in the current folder."""
+    """Where "outputs" or "data" are where no folder is named: in $GDWLIB_OUTPUTS and $GDWLIB_DATA
+    where these are set, else in the checkout gdwlib is imported from, else in the current
+    folder."""
     if of_environment := os.environ.get(f"GDWLIB_{name.upper()}"):
         return Path(of_environment)
     root = Path(__file__).parents[2]

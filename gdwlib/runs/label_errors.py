@@ -1,4 +1,5 @@
-"""Which training labels are probably wrong, by a network that was trained with a method that resists them."""
+"""Which training labels are probably wrong, by a network that was trained with a method that
+resists them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +27,8 @@ class Suspect(NamedTuple):
 def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]:
     """Every training example of a finished run, the most suspect first.
 
-    The run's network looks at each image once, as it is, and `posterior` weighs what it says by how often each class
-    has come out as each label.
+    The run's network looks at each image once, as it is, and `posterior` weighs what it says by how
+    often each class has come out as each label.
 
     Args:
         record: of a run that has its network (model.pt), as every run just trained has.
@@ -40,11 +41,18 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
     config = RunConfig.of_record(record.config)
     split = load_split(config, data)
     if not np.array_equal(split.given, record.examples["given_labels"]):
-        raise DataError(f"{record.path}: was trained on other labels than the data have now; train again")
+        raise DataError(
+            f"{record.path}: was trained on other labels than the data have now; train again"
+        )
     order, after, score = rank_label_errors(predicted_probabilities(record, split), split.given)
     names = split.classes
     return [
-        Suspect(str(split.train.ids[k]), names[split.given[k]], names[after[k].argmax()], float(score[k]))
+        Suspect(
+            str(split.train.ids[k]),
+            names[split.given[k]],
+            names[after[k].argmax()],
+            float(score[k]),
+        )
         for k in order
     ]
 
@@ -56,19 +64,22 @@ def predicted_probabilities(record: RunRecord, split: Split) -> np.ndarray:
     loader = make_loader(config, split, device)
     if not (record.path / "model.pt").is_file():
         raise RecordError(
-            f"{record.path / 'model.pt'}: missing, as of records from the repository; train the run again into another "
+            f"{record.path / 'model.pt'}: missing, as of records from the repository; train the "
+            "run again into another "
             "folder with --outputs"
         )
     model = record.model(len(split.classes), len(split.mean)).to(loader.mean)
     return loader.probabilities(model)
 
 
-def rank_label_errors(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rank_label_errors(
+    probs: np.ndarray, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of examples with predicted probabilities (N, C) and given labels (N,).
 
     Returns:
-        their positions, most suspect first (N,); the probability of each class to be the true one (N, C); and that of
-        the given label to be wrong (N,).
+        their positions, most suspect first (N,); the probability of each class to be the true one
+        (N, C); and that of the given label to be wrong (N,).
     """
     after = posterior(probs, labels)
     score = 1 - after[np.arange(len(labels)), labels]
@@ -76,12 +87,13 @@ def rank_label_errors(probs: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray
 
 
 def posterior(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """P(true class j | image, given label k) ∝ p_j · T_jk, (N, C), from probs (N, C) and labels (N,).
+    """P(true class j | image, given label k) ∝ p_j · T_jk, (N, C), from probs (N, C) and labels
+    (N,).
 
-    T_jk, how often class j is labelled k, is estimated from the same: T ∝ Σ_i p_ij 1[label_i = k], each row summing to
-    1. So a class that is often taken for another speaks for the other's label being wrong, and a rare mistake is
-    suspected less. Without T the score would be 1 - p of the given label, which finds mistakes with a pattern less
-    well.
+    T_jk, how often class j is labelled k, is estimated from the same: T ∝ Σ_i p_ij 1[label_i = k],
+    each row summing to 1. So a class that is often taken for another speaks for the other's label
+    being wrong, and a rare mistake is suspected less. Without T the score would be 1 - p of the
+    given label, which finds mistakes with a pattern less well.
     """
     given = np.eye(probs.shape[1])[labels]  # (N, C)
     transition = probs.T @ given  # (C, C)

@@ -22,41 +22,58 @@ EVAL_BATCH_SIZE = 1000  # images of a forward pass without gradients
 
 
 class DeviceLoader:
-    """A split on the device: uint8 images (or a table's features) and labels, and batches made of them there."""
+    """A split on the device: uint8 images (or a table's features) and labels, and batches made of
+    them there."""
 
     def __init__(self, config: RunConfig, split: Split, device: torch.device):
         if config.pool > min(split.train.images.shape[2:], default=1):
-            raise ValueError(f"pool: {config.pool} is larger than the images, {split.train.images.shape[2:]} pixels")
+            raise ValueError(
+                f"pool: {config.pool} is larger than the images, {split.train.images.shape[2:]} "
+                "pixels"
+            )
         self.config, self.device = config, device
         self.augment, self.wrong_rate = config.augment, split.wrong_rate
         dtype = PRECISIONS[config.precision]
-        trailing = (slice(None), *[None] * (split.train.images.ndim - 2))  # (c, 1, 1); (F,) of a table
+        # (c, 1, 1); (F,) of a table
+        trailing = (slice(None), *[None] * (split.train.images.ndim - 2))
         self.mean, self.std = (
-            torch.tensor(values, dtype=dtype, device=device)[trailing] for values in (split.mean, split.std)
+            torch.tensor(values, dtype=dtype, device=device)[trailing]
+            for values in (split.mean, split.std)
         )
         self.given = torch.as_tensor(split.given, device=device)  # (N,)
         self.meta_labels = torch.as_tensor(split.meta.labels, device=device)  # (M,)
-        self.test_labels = torch.as_tensor(split.test.labels, device=device) if split.test is not None else None
+        self.test_labels = (
+            torch.as_tensor(split.test.labels, device=device) if split.test is not None else None
+        )
         self.train, self.meta = self.images(split.train.images), self.images(split.meta.images)
         self.test = self.images(split.test.images) if split.test is not None else None
 
     def images(self, of: Any) -> Any:
-        """What batches are taken from: uint8 images or features on the device; files where they are streamed."""
+        """What batches are taken from: uint8 images or features on the device; files where they are
+        streamed."""
         return pooled(torch.as_tensor(of, device=self.device), self.config.pool)
 
-    def context(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> MethodContext:
+    def context(
+        self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int
+    ) -> MethodContext:
         x_meta = normalised(self.meta, self.mean, self.std)
-        return MethodContext(num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network)
+        return MethodContext(
+            num_classes, self.given, x_meta, self.meta_labels, self.wrong_rate, new_network
+        )
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """An epoch's, in its order."""
         config = self.config
         generator = torch_rng(config.seed, "augmentation", epoch)
         counts = len(self.train), len(self.meta)
-        for index, meta_index in epoch_indices(*counts, config.batch_size, config.seed, epoch, self.device):
+        for index, meta_index in epoch_indices(
+            *counts, config.batch_size, config.seed, epoch, self.device
+        ):
             yield self.batch(index, meta_index, generator)
 
-    def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
+    def batch(
+        self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator
+    ) -> Batch:
         x, x_meta = (
             normalised(augmented(part, generator) if self.augment else part, self.mean, self.std)
             for part in (self.train[index], self.meta[meta_index])
@@ -64,13 +81,15 @@ class DeviceLoader:
         return Batch(x, self.given[index], x_meta, self.meta_labels[meta_index], index)
 
     def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
-        """Normalised images (n, c, H, W) in their order and not augmented; every `step`th part from `rank` on."""
+        """Normalised images (n, c, H, W) in their order and not augmented; every `step`th part from
+        `rank` on."""
         for part in images.split(EVAL_BATCH_SIZE)[rank::step]:
             yield normalised(part, self.mean, self.std)
 
     @torch.inference_mode()
     def test_accuracy(self, model: nn.Module, engine: Engine = LOCAL_ENGINE) -> float | None:
-        """Percent of the test images, in eval mode; each process counts a part of them. None: there is no test set."""
+        """Percent of the test images, in eval mode; each process counts a part of them. None: there
+        is no test set."""
         if self.test is None:
             return None
         model.eval()
@@ -82,9 +101,12 @@ class DeviceLoader:
 
     @torch.inference_mode()
     def probabilities(self, model: nn.Module) -> np.ndarray:
-        """(N, C) float64 of the training images, in eval mode and not augmented, in the split's order."""
+        """(N, C) float64 of the training images, in eval mode and not augmented, in the split's
+        order."""
         model.eval()
-        return torch.cat([model(x).double().softmax(1).cpu() for x in self.parts(self.train)]).numpy()
+        return torch.cat(
+            [model(x).double().softmax(1).cpu() for x in self.parts(self.train)]
+        ).numpy()
 
 
 class StreamingLoader(DeviceLoader):
@@ -97,16 +119,25 @@ class StreamingLoader(DeviceLoader):
     def workers(self) -> int:
         return cores() if self.config.workers is None else self.config.workers
 
-    def context(self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int) -> MethodContext:
+    def context(
+        self, config: RunConfig, new_network: Callable[[], nn.Module], num_classes: int
+    ) -> MethodContext:
         context = MethodContext(
-            num_classes, self.given, self.mean.new_zeros(0), self.meta_labels, self.wrong_rate, new_network
+            num_classes,
+            self.given,
+            self.mean.new_zeros(0),
+            self.meta_labels,
+            self.wrong_rate,
+            new_network,
         )
         return context._replace(stream=lambda: self.parts(self.meta))
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         config = self.config
         counts = len(self.train), len(self.meta)
-        order = list(epoch_indices(*counts, config.batch_size, config.seed, epoch, torch.device("cpu")))
+        order = list(
+            epoch_indices(*counts, config.batch_size, config.seed, epoch, torch.device("cpu"))
+        )
         if not order:
             return
         index, meta_index = ([part.numpy() for part in parts] for parts in zip(*order, strict=True))
@@ -117,11 +148,15 @@ class StreamingLoader(DeviceLoader):
             at, meta_at = at.to(self.device), meta_at.to(self.device)
             yield Batch(x, self.given[at], x_meta, self.meta_labels[meta_at], at)
 
-    def batch(self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator) -> Batch:
+    def batch(
+        self, index: torch.Tensor, meta_index: torch.Tensor, generator: torch.Generator
+    ) -> Batch:
         raise ValueError("images that are streamed come in epochs; use `batches`")
 
     def parts(self, images: Any, rank: int = 0, step: int = 1) -> Iterator[Tensor]:
-        positions = np.split(np.arange(len(images)), range(EVAL_BATCH_SIZE, len(images), EVAL_BATCH_SIZE))[rank::step]
+        positions = np.split(
+            np.arange(len(images)), range(EVAL_BATCH_SIZE, len(images), EVAL_BATCH_SIZE)
+        )[rank::step]
         for (part,) in batches([(images, positions)], self.workers) if positions else ():
             yield normalised(self._moved(part), self.mean, self.std)
 
@@ -131,4 +166,6 @@ class StreamingLoader(DeviceLoader):
 
 def make_loader(config: RunConfig, split: Split, device: torch.device) -> DeviceLoader:
     """DeviceLoader where the images are in memory already, streamed where they are files."""
-    return (StreamingLoader if isinstance(split.train.images, Lazy) else DeviceLoader)(config, split, device)
+    return (StreamingLoader if isinstance(split.train.images, Lazy) else DeviceLoader)(
+        config, split, device
+    )

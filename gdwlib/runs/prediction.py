@@ -1,4 +1,5 @@
-"""Labels for new images or rows, by a trained network: a folder with model.pt and model.json is all it takes."""
+"""Labels for new images or rows, by a trained network: a folder with model.pt and model.json is all
+it takes."""
 
 import json
 from pathlib import Path
@@ -31,8 +32,8 @@ def predict(
 
     Args:
         model: a run's record, or a folder with its model.pt and model.json.
-        source: of a network for images, a folder of them (or one file); of one for tables, a CSV file with the columns
-            of the training table, or features (n, F).
+        source: of a network for images, a folder of them (or one file); of one for tables, a CSV
+            file with the columns of the training table, or features (n, F).
         skip_bad: leave out images that cannot be read instead of stopping.
 
     Returns:
@@ -48,16 +49,23 @@ def predict(
     if about["columns"] is not None:
         rows = source if isinstance(source, Rows) else _rows(source)
         x, ids = torch.from_numpy(Scaling(about["columns"]).features(rows)), rows.ids
-        remarks = [rows.remark, refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad)]
+        remarks = [
+            rows.remark,
+            refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad),
+        ]
     else:
         images, ids, remarks = _images(Path(source), about, skip_bad)
         mean, std = (torch.tensor(about[name])[:, None, None] for name in ("mean", "std"))
-        parts = [normalised(pooled(part, about["pool"]), mean, std) for part in torch.from_numpy(images).split(1000)]
+        parts = [
+            normalised(pooled(part, about["pool"]), mean, std)
+            for part in torch.from_numpy(images).split(1000)
+        ]
         x = torch.cat(parts) if parts else torch.empty(0)
     if not len(ids):
         raise DataError(f"{source}: has nothing to label")
     with torch.inference_mode():
-        probs = torch.cat([network(part).double().softmax(1) for part in x.split(1000)]).numpy()  # (n, C)
+        # (n, C)
+        probs = torch.cat([network(part).double().softmax(1) for part in x.split(1000)]).numpy()
     best = probs.argmax(1)
     labels = [about["classes"][c] for c in best]
     found = [Prediction(*row) for row in zip(ids, labels, map(float, probs.max(1)), strict=True)]
@@ -80,7 +88,9 @@ def description(folder: Path) -> dict:
             f"{path}: missing; a run writes it with model.pt when it is finished: train it again"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RecordError(f"{path}: does not describe a network ({type(error).__name__}: {error})") from error
+        raise RecordError(
+            f"{path}: does not describe a network ({type(error).__name__}: {error})"
+        ) from error
     if wrong:
         raise RecordError(f"{path}: does not describe a network")
     return about
@@ -94,12 +104,17 @@ def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list
     else:
         raise DataError(f"{source}: no such folder or file")
     if about["size"] is None:
-        raise DataError(f"{source}: this network is one of a published data set of {about['images']} images; to label "
+        raise DataError(f"{source}: this network is one of a published data set of "
+                        f"{about['images']} images; to label "
                         "your own, train with --dataset folder")  # fmt: skip
     names, paths = [name for name, _ in found], [path for _, path in found]
     images, digests, bad = read(paths, names, about["size"], about["network"]["channels"])
     remarks.append(refuse(source, bad, len(names), "images", skip_bad))
-    return images, [name for name, digest in zip(names, digests, strict=True) if digest is not None], remarks
+    return (
+        images,
+        [name for name, digest in zip(names, digests, strict=True) if digest is not None],
+        remarks,
+    )
 
 
 def _rows(source: Any) -> Rows:

@@ -2,36 +2,42 @@
 
 Presets
 -------
-`paper`  The official setting to the letter: ResNet-32, 80 epochs, batch 100, SGD lr 0.1 with momentum 0.9 and weight
-         decay 5e-4 on every parameter, cosine decay once an epoch, V with Adam 1e-3 and weight decay 1e-4, 1,000 meta
-         images, η_ω 100 (C = 10) and 1000 (C = 100), clip 0.2, reflect-pad-crop-flip augmentation, the mean of the
-         last five test accuracies reported. It leaves the official code in these points:
-         the meta set is disjoint from the training set (the official one mostly is not: `meta_overlap=True`);
-         meta set, noise, imbalance, initial weights and order all vary with the seed (there the meta set never does,
-         nor flip noise, nor which positions imbalance keeps);
-         one train forward serves both stages (there a second one with the same result);
-         g's ℓ₁ norm is guarded at zero.
-`half`   The paper's setting to the letter but for the pixels: images are averaged over 2×2 of them (tables have none to
-         average and are as at `paper`). What a CPU can carry of the paper's CIFAR: one thread of a 2020s server CPU,
-         when idle, takes 0.25 s for a step of GDW or MWNet and 0.067 s for one of Base, hence 2.7 hours and 45 minutes
-         for the 39,200 steps of a run; a quarter of that at μ = 0.01.
-`small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a meta set of 2% of
-         the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so that the slowest
-         methods (GDW, INSW, Soft-label: 65 to 85 s on one thread of a 2020s server CPU, two runs at once and nothing
-         else) stay below 90 s; CIFAR takes 10,000 images and 15 epochs, within 240 s (GDW, MWNet, INSW: 205 s, so
-         timed; records made beside other work took longer). Fewer images rather than fewer epochs, because the last
-         five epochs are averaged and noise is memorised by repetition.
-         CIFAR is augmented as in the paper; garments are centred and upright, so fashion is not. All else as in the
-         paper. Sizes were chosen by running time; no comparison of methods went into them.
+`paper`  The official setting to the letter: ResNet-32, 80 epochs, batch 100, SGD lr 0.1 with
+momentum 0.9 and weight
+         decay 5e-4 on every parameter, cosine decay once an epoch, V with Adam 1e-3 and weight
+         decay 1e-4, 1,000 meta images, η_ω 100 (C = 10) and 1000 (C = 100), clip 0.2,
+         reflect-pad-crop-flip augmentation, the mean of the last five test accuracies reported. It
+         leaves the official code in these points: the meta set is disjoint from the training set
+         (the official one mostly is not: `meta_overlap=True`); meta set, noise, imbalance, initial
+         weights and order all vary with the seed (there the meta set never does, nor flip noise,
+         nor which positions imbalance keeps); one train forward serves both stages (there a second
+         one with the same result); g's ℓ₁ norm is guarded at zero.
+`half`   The paper's setting to the letter but for the pixels: images are averaged over 2×2 of them
+         (tables have none to average and are as at `paper`). What a CPU can carry of the paper's
+         CIFAR: one thread of a 2020s server CPU, when idle, takes 0.25 s for a step of GDW or MWNet
+         and 0.067 s for one of Base, hence 2.7 hours and 45 minutes for the 39,200 steps of a run;
+         a quarter of that at μ = 0.01.
+`small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a
+meta set of 2% of
+         the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so
+         that the slowest methods (GDW, INSW, Soft-label: 65 to 85 s on one thread of a 2020s server
+         CPU, two runs at once and nothing else) stay below 90 s; CIFAR takes 10,000 images and 15
+         epochs, within 240 s (GDW, MWNet, INSW: 205 s, so timed; records made beside other work
+         took longer). Fewer images rather than fewer epochs, because the last five epochs are
+         averaged and noise is memorised by repetition. CIFAR is augmented as in the paper; garments
+         are centred and upright, so fashion is not. All else as in the paper. Sizes were chosen by
+         running time; no comparison of methods went into them.
 `smoke`  Seconds, to see that everything runs; its numbers mean nothing.
 
 Recipes
 -------
 `paper`    The common setting in which the paper ran every method (its Appendix C).
-`authors`  For the baselines which the paper ran otherwise than their authors did, theirs: mwnet, l2rw, focal,
-           class_balanced. Under every preset the optimisation is theirs, a schedule's steps as shares of its length;
-           how many epochs, meta images and images a batch are theirs at the presets paper and half alone, so that
-           rows of a small table cost the same. A warm-up shorter than an epoch, as on short schedules, is none.
+`authors`  For the baselines which the paper ran otherwise than their authors did, theirs: mwnet,
+l2rw, focal,
+           class_balanced. Under every preset the optimisation is theirs, a schedule's steps as
+           shares of its length; how many epochs, meta images and images a batch are theirs at the
+           presets paper and half alone, so that rows of a small table cost the same. A warm-up
+           shorter than an epoch, as on short schedules, is none.
 """
 
 from collections.abc import Callable
@@ -45,7 +51,8 @@ _PAPER = {"model": "resnet32", "pool": 1, "augment": True, "epochs": 80}
 _OWN = {"pool": 1, "batch_size": 50, "epochs": 30}
 _FOLDER = _OWN | {"model": "resnet8", "augment": True, "image_size": 32}
 _TABLE = _OWN | {"model": "mlp", "augment": False}
-# the paper's Section 4.3; its meta set, η_ω and schedule are not told: all clean validation images, 0.1·n·C, the cosine
+# the paper's Section 4.3; its meta set, η_ω and schedule are not told: all clean validation images,
+# 0.1·n·C, the cosine
 _CLOTHING = {
     "model": "resnet18",
     "pretrained": True,
@@ -58,7 +65,8 @@ _CLOTHING = {
     "weight_decay": 1e-3,
 }
 _CLOTHING_SMALL = {"model": "resnet8", "image_size": 32, "pool": 1, "augment": True, "epochs": 5}
-# preset → data set ("" for every other one, also of your own, "table" for other tables) → the fields it sets
+# preset → data set ("" for every other one, also of your own, "table" for other tables) → the
+# fields it sets
 PRESETS: dict[str, dict[str, dict]] = {
     "smoke": {
         "": _SMOKE,
@@ -68,7 +76,8 @@ PRESETS: dict[str, dict[str, dict]] = {
         "clothing1m": _CLOTHING_SMALL | {"epochs": 2, "train_size": 140, "meta_per_class": 2},
     },
     "small": {
-        "": {"model": "resnet8", "pool": 1, "augment": True, "epochs": 15, "meta_per_class": 20},  # with all its images
+        # with all its images
+        "": {"model": "resnet8", "pool": 1, "augment": True, "epochs": 15, "meta_per_class": 20},
         "cifar10": _SMALL_CIFAR | {"meta_per_class": 20},
         "cifar100": _SMALL_CIFAR | {"meta_per_class": 2},
         "fashion-full": _SMALL_CIFAR | {"meta_per_class": 20},
@@ -87,7 +96,9 @@ PRESETS: dict[str, dict[str, dict]] = {
         "clothing1m": _CLOTHING,
     },
 }
-_POOLED = {name: fields | {"pool": 2} for name, fields in PRESETS["paper"].items() if name != "table"}
+_POOLED = {
+    name: fields | {"pool": 2} for name, fields in PRESETS["paper"].items() if name != "table"
+}
 PRESETS["half"] = PRESETS["paper"] | _POOLED
 PRESETS = {name: PRESETS[name] for name in ("smoke", "small", "half", "paper")}  # by size
 for _preset in PRESETS.values():  # the same images under labels of people
@@ -95,8 +106,8 @@ for _preset in PRESETS.values():  # the same images under labels of people
 
 
 def _steps(*drops: tuple[float, float], warm_up: float = 0.0) -> Callable[[int, int], float]:
-    """A piecewise constant schedule: from each share of the schedule on, the factor beside it; before, 1. A linear
-    warm-up over the first share, epoch by epoch."""
+    """A piecewise constant schedule: from each share of the schedule on, the factor beside it;
+    before, 1. A linear warm-up over the first share, epoch by epoch."""
 
     def factor(epoch: int, epochs: int) -> float:
         if epoch + 1 < warm_up * epochs:
@@ -108,7 +119,8 @@ def _steps(*drops: tuple[float, float], warm_up: float = 0.0) -> Callable[[int, 
 
 # name → (epoch from 0, epochs in all) → what the initial learning rate is multiplied by
 SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "cosine": lambda epoch, epochs: (1 + cos(pi * epoch / epochs)) / 2,  # the paper's, for every method
+    # the paper's, for every method
+    "cosine": lambda epoch, epochs: (1 + cos(pi * epoch / epochs)) / 2,
     "mwnet": _steps((80 / 120, 0.1), (100 / 120, 0.01)),  # ÷10 after epochs 80 and 100 of 120
     "mwnet-imbalance": _steps((0.8, 0.1), (0.9, 0.01)),  # ÷10 after epochs 80 and 90 of 100
     "l2rw": _steps((0.5, 0.1), (0.75, 0.01)),  # ÷10 after 40 and 60 of 80 thousand steps
@@ -142,7 +154,8 @@ WITH_AUTHORS_RECIPE = tuple(name for name in _AUTHORS if " " not in name)
 
 
 def recipe_fields(recipe: str, method: str, preset: str, imbalance: float) -> dict:
-    """The fields a recipe sets beside the preset's. ValueError where the method has no such recipe."""
+    """The fields a recipe sets beside the preset's. ValueError where the method has no such
+    recipe."""
     if recipe == "paper":
         return {}
     if method not in _AUTHORS:

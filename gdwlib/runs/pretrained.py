@@ -10,10 +10,12 @@ from gdwlib.data.errors import DataError
 
 
 def imagenet_weights() -> dict[str, torch.Tensor]:
-    """torchvision's ImageNet weights of ResNet-18 but for the last layer, downloaded once into PyTorch's cache.
+    """torchvision's ImageNet weights of ResNet-18 but for the last layer, downloaded once into
+    PyTorch's cache.
 
     Raises:
-        DataError: not there and not to be downloaded, or another file than torchvision publishes (which is not opened).
+        DataError: not there and not to be downloaded, or another file than torchvision publishes
+            (which is not opened).
     """
     url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
@@ -25,7 +27,8 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
         except (OSError, RuntimeError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
-                f"pretrained: the ImageNet weights could not be downloaded ({reason}); put {path.name} from {url} into "
+                f"pretrained: the ImageNet weights could not be downloaded ({reason}); put "
+                f"{path.name} from {url} into "
                 f"{path.parent}, or train from random weights with --no-pretrained"
             ) from error
     with open(path, "rb") as file:

@@ -1,5 +1,5 @@
-"""What a person sees of a run: a bar in a terminal; on a notebook's page one line that is kept up to date; in a log, or
-a notebook that nobody watches, a line now and then."""
+"""What a person sees of a run: a bar in a terminal; on a notebook's page one line that is kept up
+to date; in a log, or a notebook that nobody watches, a line now and then."""
 
 import contextlib
 import os
@@ -29,7 +29,8 @@ def on_a_page() -> bool:
 
 
 class Progress:
-    """Progress of one run, on standard error; of a run's several processes one leads and tells it."""
+    """Progress of one run, on standard error; of a run's several processes one leads and tells
+    it."""
 
     def __init__(self, config: RunConfig, enabled: bool, leads: bool = True):
         self.config, self.enabled, self.leads = config, enabled and leads, leads
@@ -42,7 +43,8 @@ class Progress:
             self.page = DisplayHandle()
 
     def say(self, text: str, always: bool = False) -> None:
-        """One line, above the bar where there is one; `always` also where progress is switched off."""
+        """One line, above the bar where there is one; `always` also where progress is switched
+        off."""
         if self.enabled or (always and self.leads):
             tqdm.write(f"{self.name}: {text}", file=sys.stderr)
 
@@ -63,7 +65,12 @@ class Progress:
         if terminal:
             total = self.config.total_epochs * steps
             self.bar = tqdm(
-                total=total, initial=done * steps, desc=self.name, unit="step", dynamic_ncols=True, leave=True
+                total=total,
+                initial=done * steps,
+                desc=self.name,
+                unit="step",
+                dynamic_ncols=True,
+                leave=True,
             )
         try:
             yield self
@@ -83,11 +90,21 @@ class Progress:
             losses += f", meta loss {metrics['meta_loss']:.3f}"
         if metrics["test_accuracy"] is not None:
             losses += f", test {metrics['test_accuracy']:.2f}%"
-        text = f"epoch {self.done}/{self.config.total_epochs}, {losses}, {metrics['images_per_second']:.0f} images/s"
+        pace = f"{metrics['images_per_second']:.0f} images/s"
+        text = f"epoch {self.done}/{self.config.total_epochs}, {losses}, {pace}"
         now = time.perf_counter()
         if self.bar is not None:
             self.bar.set_postfix_str(text)
-        elif self.done == self.config.total_epochs or self.page or now - self.last_line >= LINE_EVERY:
-            left = (now - self.start) / (self.done - self.begun) * (self.config.total_epochs - self.done)
-            self.tell(text + (f", {left:.0f} s left" if self.done < self.config.total_epochs else ", done"))
+        elif (
+            self.done == self.config.total_epochs or self.page or now - self.last_line >= LINE_EVERY
+        ):
+            left = (
+                (now - self.start)
+                / (self.done - self.begun)
+                * (self.config.total_epochs - self.done)
+            )
+            self.tell(
+                text
+                + (f", {left:.0f} s left" if self.done < self.config.total_epochs else ", done")
+            )
             self.last_line = now

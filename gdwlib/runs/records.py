@@ -1,15 +1,17 @@
 """The files of a run, and who may write them.
 
-    outputs/runs/<run_id>/config.json     {"config": every field of RunConfig, "environment": versions, device, …}
-    outputs/runs/<run_id>/metrics.jsonl   a line an epoch
-    outputs/runs/<run_id>/examples.npz    per training example: id, given label, true label, last ω_t
-    outputs/runs/<run_id>/model.pt        the trained network; weight_net.pt the weighting network, where there is one
-    outputs/runs/<run_id>/model.json      which network that is, its classes, and how its input is prepared
-    outputs/runs/<run_id>/checkpoint.pt   while running
-    outputs/runs/<run_id>/result.json     written last: its presence means "complete"; holds the others' SHA-256 sums
+    outputs/runs/<run_id>/
+      config.json     {"config": every field of RunConfig, "environment": versions, device, …}
+      metrics.jsonl   a line an epoch
+      examples.npz    per training example: id, given label, true label, last ω_t
+      model.pt        the trained network; weight_net.pt the weighting network, where there is one
+      model.json      which network that is, its classes, and how its input is prepared
+      checkpoint.pt   while running
+      result.json     written last: its presence means "complete"; the others' SHA-256 sums
 
-Everything is written beside its place and moved there, so that a file is either whole or absent. Percentages are
-percent; keys that differ from run to run end in `seconds` or `per_second`; a value that does not exist is null.
+Everything is written beside its place and moved there, so that a file is either whole or absent.
+Percentages are percent; keys that differ from run to run end in `seconds` or `per_second`; a value
+that does not exist is null.
 """
 
 import contextlib
@@ -34,11 +36,14 @@ from gdwlib.models import MODELS, WeightNet
 from gdwlib.runs.config import HOW_FIELDS, RunConfig
 from gdwlib.runs.folders import Folders
 
-WRITE_ADVICE = "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
+WRITE_ADVICE = (
+    "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
+)
 
 
 class RecordError(RuntimeError):
-    """A run's files cannot be written, or another process is writing them; the message says what to do."""
+    """A run's files cannot be written, or another process is writing them; the message says what to
+    do."""
 
 
 class RunLocked(RecordError):
@@ -57,7 +62,8 @@ class RunRecord:
 
     @property
     def final_accuracy(self) -> float | None:
-        """Mean test accuracy over the last min(5, epochs) epochs, percent; None where there is no test set."""
+        """Mean test accuracy over the last min(5, epochs) epochs, percent; None where there is no
+        test set."""
         return self.result["final_accuracy"]
 
     @property
@@ -67,12 +73,14 @@ class RunRecord:
 
     @cached_property
     def examples(self) -> dict[str, np.ndarray]:
-        """Arrays (N,) by name: ids, given_labels, true_labels, and target_weights ω_t (NaN where there are none)."""
+        """Arrays (N,) by name: ids, given_labels, true_labels, and target_weights ω_t (NaN where
+        there are none)."""
         with np.load(self.path / "examples.npz", allow_pickle=False) as arrays:
             return dict(arrays)
 
     def model(self, num_classes: int, channels: int) -> nn.Module:
-        """The trained network, in eval mode. FileNotFoundError where the record came without model.pt."""
+        """The trained network, in eval mode. FileNotFoundError where the record came without
+        model.pt."""
         about = {"model": self.config["model"], "num_classes": num_classes, "channels": channels}
         return load_network(self.path, about)
 
@@ -84,8 +92,11 @@ class RunRecord:
 
 
 def load_network(folder: Path, about: dict) -> nn.Module:
-    """The network of a folder's model.pt, in eval mode, as `about` says: its model, num_classes and channels."""
-    return _loaded(MODELS[about["model"]](about["num_classes"], about["channels"]), folder / "model.pt")
+    """The network of a folder's model.pt, in eval mode, as `about` says: its model, num_classes and
+    channels."""
+    return _loaded(
+        MODELS[about["model"]](about["num_classes"], about["channels"]), folder / "model.pt"
+    )
 
 
 def _loaded(network: nn.Module, path: Path) -> nn.Module:
@@ -94,16 +105,19 @@ def _loaded(network: nn.Module, path: Path) -> nn.Module:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         raise
-    except Exception as error:  # whatever a damaged or hostile file makes zipfile, pickle or torch raise
+    # whatever a damaged or hostile file makes zipfile, pickle or torch raise
+    except Exception as error:
         raise RecordError(
-            f"{path}: not the weights of this network, and refused without being executed ({type(error).__name__}); "
+            f"{path}: not the weights of this network, and refused without being executed "
+            f"({type(error).__name__}); "
             "train the run again"
         ) from error
     return network.eval()
 
 
 class RunFolder:
-    """Reads and writes one run's files. Every write is atomic; every failure is a RecordError of one line."""
+    """Reads and writes one run's files. Every write is atomic; every failure is a RecordError of
+    one line."""
 
     def __init__(self, outputs: Path, config: RunConfig):
         self.config, self.path = config, Path(outputs) / "runs" / config.run_id
@@ -113,7 +127,8 @@ class RunFolder:
         """Be the only process that trains this run. The operating system frees a dead owner's lock.
 
         Args:
-            wait: where another process has it, wait until that one ends, and say so by this. None: raise RunLocked.
+            wait: where another process has it, wait until that one ends, and say so by this. None:
+                raise RunLocked.
         """
         owner = self.path / "owner.json"
         lock = filelock.FileLock(self.path / "lock")
@@ -123,8 +138,10 @@ class RunFolder:
                 try:
                     self.path.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=patience, poll_interval=0.5)
-                except (FileNotFoundError, FileExistsError):  # its owner had nothing to keep and took the folder away,
-                    if self.path.exists() and not self.path.is_dir():  # perhaps between two looks of mkdir
+                # its owner had nothing to keep and took the folder away,
+                except (FileNotFoundError, FileExistsError):
+                    # perhaps between two looks of mkdir
+                    if self.path.exists() and not self.path.is_dir():
                         raise
                 except filelock.Timeout:
                     by = _read_json(owner) or {"pid": "?", "host": "?"}
@@ -139,18 +156,27 @@ class RunFolder:
         finally:
             with contextlib.suppress(OSError):  # as on a file system that has become read-only
                 owner.unlink(missing_ok=True)
-                (self.path / "lock").unlink(missing_ok=True)  # while held: who waits on it starts over
+                # while held: who waits on it starts over
+                (self.path / "lock").unlink(missing_ok=True)
                 self.path.rmdir()  # where nothing has come of it, as when the data are missing
             lock.release()
 
     def load(self) -> tuple[RunRecord | None, str | None]:
-        """The complete record, or None and, where files are there but wrong, what is wrong with them."""
+        """The complete record, or None and, where files are there but wrong, what is wrong with
+        them."""
         try:
             if not (self.path / "result.json").exists():
                 return None, None
             result = json.loads((self.path / "result.json").read_text())
-            if missing := {"config.json", "metrics.jsonl", "examples.npz"} - result["sha256"].keys():
-                return None, f"{self.path / 'result.json'}: names no check sum of {', '.join(sorted(missing))}"
+            if (
+                missing := {"config.json", "metrics.jsonl", "examples.npz"}
+                - result["sha256"].keys()
+            ):
+                return (
+                    None,
+                    f"{self.path / 'result.json'}: names no check sum of "
+                    f"{', '.join(sorted(missing))}",
+                )
             for name, digest in result["sha256"].items():
                 file = self.path / name
                 if name.endswith(".pt") and not file.exists():
@@ -158,29 +184,45 @@ class RunFolder:
                 if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
                     return None, f"{file}: altered or half-written"
             written = json.loads((self.path / "config.json").read_text())
-            metrics = [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+            metrics = [
+                json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()
+            ]
             computed = {name: getattr(self.config, name) for name in HOW_FIELDS}
             if RunConfig.of_record(written["config"] | computed) != self.config:
                 return None, f"{self.path}: the record of another configuration"
-            if len(metrics) != self.config.total_epochs or result | summary(metrics, self.config.epochs) != result:
+            if (
+                len(metrics) != self.config.total_epochs
+                or result | summary(metrics, self.config.epochs) != result
+            ):
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
-            return RunRecord(self.path, written["config"], written["environment"], metrics, result), None
+            return RunRecord(
+                self.path, written["config"], written["environment"], metrics, result
+            ), None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             return None, f"{self.path}: not a readable record ({type(error).__name__}: {error})"
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
         with _writing(self.path, WRITE_ADVICE):
-            for name in ("result.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt"):
+            for name in (
+                "result.json",
+                "metrics.jsonl",
+                "examples.npz",
+                "model.pt",
+                "model.json",
+                "weight_net.pt",
+            ):
                 (self.path / name).unlink(missing_ok=True)
 
     def tidy(self) -> None:
-        """Remove what a process killed just after completing the record has left beside it, where that is allowed."""
+        """Remove what a process killed just after completing the record has left beside it, where
+        that is allowed."""
         with contextlib.suppress(OSError):
             (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def load_checkpoint(self, device: torch.device) -> tuple[dict | None, str | None]:
-        """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong with it."""
+        """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong
+        with it."""
         path = self.path / "checkpoint.pt"
         try:
             if not path.exists():
@@ -202,9 +244,14 @@ class RunFolder:
         self.write("metrics.jsonl", "".join(json.dumps(line) + "\n" for line in metrics).encode())
 
     def complete(
-        self, metrics: list[dict], examples: dict[str, np.ndarray], networks: dict[str, nn.Module], about: dict
+        self,
+        metrics: list[dict],
+        examples: dict[str, np.ndarray],
+        networks: dict[str, nn.Module],
+        about: dict,
     ) -> None:
-        """Write what remains, `about` the network in model.json, `result.json` last, and remove the checkpoint."""
+        """Write what remains, `about` the network in model.json, `result.json` last, and remove the
+        checkpoint."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **examples)  # type: ignore[arg-type]  # stubs take every name for allow_pickle
         self.write("examples.npz", buffer.getvalue())
@@ -212,7 +259,13 @@ class RunFolder:
             self.write(f"{name}.pt", _saved(network.state_dict()))
         self.write_metrics(metrics)
         self.write_json("model.json", about)
-        names = ("config.json", "metrics.jsonl", "examples.npz", "model.json", *(f"{name}.pt" for name in networks))
+        names = (
+            "config.json",
+            "metrics.jsonl",
+            "examples.npz",
+            "model.json",
+            *(f"{name}.pt" for name in networks),
+        )
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
@@ -227,31 +280,40 @@ class RunFolder:
 
 
 def open_record(run: Path | str, outputs: Path | str | None = None) -> RunRecord:
-    """A finished run, by its folder or by its id in `outputs` (default: the project's). RecordError says why there is
-    none."""
+    """A finished run, by its folder or by its id in `outputs` (default: the project's). RecordError
+    says why there is none."""
     runs = Folders.named(outputs).outputs / "runs"
     path = next((path for path in (Path(run), runs / str(run)) if path.is_dir()), None)
     if path is None:
         raise RecordError(f"{run}: no such run, neither as a folder nor in {runs}")
     path = path.resolve()
     if not (path / "config.json").exists():
-        raise RecordError(f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs")
+        raise RecordError(
+            f"{path}: not a run's folder, it has no config.json; name a folder below outputs/runs"
+        )
     try:
         config = RunConfig.of_record((_read_json(path / "config.json") or {})["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise RecordError(
-            f"{path / 'config.json'}: damaged, or of another version ({type(error).__name__}: {error}); train it again"
+            f"{path / 'config.json'}: damaged, or of another version ({type(error).__name__}: "
+            f"{error}); train it again"
         ) from error
     if config.run_id != path.name:
-        raise RecordError(f"{path}: its config.json is that of {config.run_id}; name the folder so, or train it again")
+        raise RecordError(
+            f"{path}: its config.json is that of {config.run_id}; name the folder so, or train it "
+            "again"
+        )
     record, wrong = RunFolder(path.parents[1], config).load()
     if record is None:
-        raise RecordError(wrong or f"{path}: not finished; `run` with the same flags goes on with it")
+        raise RecordError(
+            wrong or f"{path}: not finished; `run` with the same flags goes on with it"
+        )
     return record
 
 
 class ReadOnlyFolder(RunFolder):
-    """Of a process that takes part in a run which another one records: it reads what there is and writes nothing."""
+    """Of a process that takes part in a run which another one records: it reads what there is and
+    writes nothing."""
 
     @contextlib.contextmanager
     def locked(self, wait: Callable[[str], None] | None = None) -> Iterator[None]:
@@ -271,11 +333,13 @@ class ReadOnlyFolder(RunFolder):
 
 
 def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
-    """What `result.json` says of a run's epochs: accuracies in percent, seconds. The mean is over the last
-    min(5, epochs) of a schedule of so many `epochs` (None without a test set); the best epoch is sought in the last
-    phase, since what came before is another method's network."""
+    """What `result.json` says of a run's epochs: accuracies in percent, seconds. The mean is over
+    the last min(5, epochs) of a schedule of so many `epochs` (None without a test set); the best
+    epoch is sought in the last phase, since what came before is another method's network."""
     accuracies = [line["test_accuracy"] for line in metrics]
-    last_phase = [line["test_accuracy"] for line in metrics if line.get("phase") == metrics[-1].get("phase")]
+    last_phase = [
+        line["test_accuracy"] for line in metrics if line.get("phase") == metrics[-1].get("phase")
+    ]
     tested = None not in accuracies
     return {
         "final_accuracy": float(np.mean(accuracies[-min(5, epochs) :])) if tested else None,
@@ -285,9 +349,13 @@ def summary(metrics: list[dict], epochs: int) -> dict[str, float]:
     }
 
 
-def write_file(path: Path, content: bytes, advice: str = "make room or rights there, or name another place") -> None:
-    """Put a whole file in place, or leave what was there. RecordError with an advice where it cannot be."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")  # two processes may write the same
+def write_file(
+    path: Path, content: bytes, advice: str = "make room or rights there, or name another place"
+) -> None:
+    """Put a whole file in place, or leave what was there. RecordError with an advice where it
+    cannot be."""
+    # two processes may write the same
+    beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with _writing(path, advice):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -307,7 +375,9 @@ def _writing(path: Path, advice: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RecordError(f"{path}: cannot be written ({error.strerror or error}); {advice}") from error
+        raise RecordError(
+            f"{path}: cannot be written ({error.strerror or error}); {advice}"
+        ) from error
 
 
 def _saved(state: dict) -> bytes:

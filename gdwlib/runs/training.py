@@ -27,7 +27,8 @@ from gdwlib.runs.records import ReadOnlyFolder, RecordError, RunFolder, RunRecor
 
 
 class OutOfTime(RuntimeError):
-    """A run has stopped at the time it was given; what it finished is kept, and the same call goes on from there."""
+    """A run has stopped at the time it was given; what it finished is kept, and the same call goes
+    on from there."""
 
 
 def run(
@@ -47,8 +48,10 @@ def run(
         outputs, data: folders; default outputs/ and data/ of the project.
         progress: show a bar in a terminal, lines elsewhere, on standard error.
         until: stop by then (as of `time.time`), before an epoch that would take longer.
-        wait: where another process is training this very run, wait for it instead of raising RecordError.
-        runs_per_gpu: cuda: train on a GPU that fewer than so many such runs are on, and wait for one.
+        wait: where another process is training this very run, wait for it instead of raising
+            RecordError.
+        runs_per_gpu: cuda: train on a GPU that fewer than so many such runs are on, and wait for
+            one.
         engine: where the networks' passes are made; default: in this process.
 
     Raises:
@@ -82,10 +85,21 @@ def run(
         kind = config.torch_device().type
         if kind == "cpu":
             keep_freed_memory()
-        shared = place(runs_per_gpu, progress_log.say) if runs_per_gpu and kind == "cuda" else contextlib.nullcontext()
-        with shared, ieee_float32(), torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"):
+        shared = (
+            place(runs_per_gpu, progress_log.say)
+            if runs_per_gpu and kind == "cuda"
+            else contextlib.nullcontext()
+        )
+        with (
+            shared,
+            ieee_float32(),
+            torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"),
+        ):
             about = environment(
-                config.torch_device(), engine.num_replicas, engine.world_size, runs_per_gpu if kind == "cuda" else None
+                config.torch_device(),
+                engine.num_replicas,
+                engine.world_size,
+                runs_per_gpu if kind == "cuda" else None,
             )
             _train(config, split, folder, progress_log, until, engine, about)
     record, wrong = _finished(folder, engine)
@@ -145,7 +159,11 @@ def build_method(config: RunConfig, split: Split, loader: DeviceLoader) -> tuple
         nesterov=config.nesterov,
     )
     return model, METHODS[config.method](
-        model, optimizer, loader.context(config, new_network, num_classes), config.settings, config.learning_rates
+        model,
+        optimizer,
+        loader.context(config, new_network, num_classes),
+        config.settings,
+        config.learning_rates,
     )
 
 
@@ -162,7 +180,8 @@ def _train(
     loader = make_loader(config, split, device)
     model, method = build_method(config, split, loader)
     count = len(split.given)
-    target_weights = torch.full((count,), torch.nan, device=device, dtype=loader.mean.dtype)  # (N,) last ω_t
+    # (N,) last ω_t
+    target_weights = torch.full((count,), torch.nan, device=device, dtype=loader.mean.dtype)
     metrics: list[dict] = []
 
     checkpoint, wrong = folder.load_checkpoint(device)
@@ -171,13 +190,18 @@ def _train(
             method.load_state_dict(checkpoint["method"])
             metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
             progress_log.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:  # as after an edit of the method
-            wrong = f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
+        # as after an edit of the method
+        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+            wrong = (
+                f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
+            )
             model, method = build_method(config, split, loader)
     if wrong:
         progress_log.say(f"{wrong}; starting again from the first epoch", always=True)
     if engine.broadcast(len(metrics)) != len(metrics):
-        raise RecordError(f"{folder.path}: differs between the processes of the run; put outputs on a shared disk")
+        raise RecordError(
+            f"{folder.path}: differs between the processes of the run; put outputs on a shared disk"
+        )
     for optimizer in method.optimizers():
         set_capturable(optimizer, config.capture)
     record = CudaGraph() if config.capture else None
@@ -185,7 +209,10 @@ def _train(
         learner.engine, learner.save_memory = engine, config.save_memory
     folder.write_json("config.json", {"config": vars(config), "environment": about})
     if isinstance(DATASETS[config.dataset], OwnData):
-        trusted = [(id_, split.classes[c]) for id_, c in zip(split.meta.ids, split.meta.labels, strict=True)]
+        trusted = [
+            (id_, split.classes[c])
+            for id_, c in zip(split.meta.ids, split.meta.labels, strict=True)
+        ]
         folder.write("trusted.csv", as_csv(("id", "label"), trusted))
 
     statistics = WeightStatistics(config, split, device)
@@ -196,12 +223,23 @@ def _train(
                 raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
             train_loss, meta_loss = _epoch(
-                config, epoch, method, loader, target_weights, statistics, bar, until, record, engine.rank
+                config,
+                epoch,
+                method,
+                loader,
+                target_weights,
+                statistics,
+                bar,
+                until,
+                record,
+                engine.rank,
             )
             engine.check_alike(method.networks())
             trained = time.perf_counter()
             if not math.isfinite(train_loss):
-                raise FloatingPointError(f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr")
+                raise FloatingPointError(
+                    f"training diverged in epoch {epoch + 1}: train loss {train_loss}; lower lr"
+                )
             accuracy = loader.test_accuracy(model, engine)
             metrics.append(
                 {
@@ -218,7 +256,11 @@ def _train(
                 }
             )
             folder.save_checkpoint(
-                {"method": method.state_dict(), "metrics": metrics, "target_weights": target_weights}
+                {
+                    "method": method.state_dict(),
+                    "metrics": metrics,
+                    "target_weights": target_weights,
+                }
             )
             folder.write_metrics(metrics)
             bar.epoch_done(metrics[-1])
@@ -233,10 +275,15 @@ def _train(
 
 
 def model_description(config: RunConfig, split: Split) -> dict:
-    """What model.json says of a network: what it takes to rebuild it, and to prepare what it is to label."""
+    """What model.json says of a network: what it takes to rebuild it, and to prepare what it is to
+    label."""
     shape = split.train.images.shape
     return {
-        "network": {"model": config.model, "num_classes": len(split.classes), "channels": len(split.mean)},
+        "network": {
+            "model": config.model,
+            "num_classes": len(split.classes),
+            "channels": len(split.mean),
+        },
         "classes": split.classes,
         "images": shape[1:],  # channels, height and width, before pooling
         "size": config.image_size,
@@ -260,27 +307,35 @@ def _epoch(
     record: CudaGraph | None,
     rank: int,
 ) -> tuple[float, float | None]:
-    """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in nats."""
+    """One pass over the training set → mean train loss (an example) and mean meta loss (a step), in
+    nats."""
     for learner in method.learners:
         learner.model.train()
     target_weights.fill_(torch.nan)
-    torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)  # dropout, of each process's part
+    # dropout, of each process's part
+    torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)
     train_losses, meta_losses = [], []
     step = Captured(method.step, record) if record is not None else method.step
     steps, begun = -(-len(loader.train) // config.batch_size), time.time()
-    warm = min(10, steps // 4)  # the first steps tell little of the others: kernels are chosen, or recorded
+    # the first steps tell little of the others: kernels are chosen, or recorded
+    warm = min(10, steps // 4)
     for done, batch in enumerate(loader.batches(epoch)):
         if until is not None:
             now = time.time()
             begun = now if done == warm else begun
-            pace = (now - begun) / (done - warm) if done > warm and done >= 2 * warm else 0.0  # seconds a step
+            # seconds a step
+            pace = (now - begun) / (done - warm) if done > warm and done >= 2 * warm else 0.0
             if now + pace * (steps - done) > until:
                 left = f"; an epoch takes about {pace * steps:.0f} s" if pace else ""
-                raise OutOfTime(f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, not kept{left}")
+                raise OutOfTime(
+                    f"stopped in time during epoch {epoch + 1} of {config.total_epochs}, not "
+                    f"kept{left}"
+                )
         outcome, index = step(batch), batch.index
         train_losses.append(outcome.train_loss.detach() * len(index))
         if outcome.meta_loss is not None:
-            meta_losses.append(outcome.meta_loss.detach().clone())  # a captured step writes the next one there
+            # a captured step writes the next one there
+            meta_losses.append(outcome.meta_loss.detach().clone())
         if outcome.target_weights is not None:
             target_weights[index] = outcome.target_weights.detach()
         statistics.update(outcome, index)

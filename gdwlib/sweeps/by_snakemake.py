@@ -1,4 +1,5 @@
-"""Many runs at once, on this machine or a cluster: a list of runs handed to Snakemake, and what a person sees of it."""
+"""Many runs at once, on this machine or a cluster: a list of runs handed to Snakemake, and what a
+person sees of it."""
 
 import contextlib
 import hashlib
@@ -21,7 +22,8 @@ from gdwlib.sweeps.campaigns import to_line
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
-LOOK_EVERY, STATUS_EVERY = 1.0, 60.0  # seconds between two looks at the records; between two lines, at most
+# seconds between two looks at the records; between two lines, at most
+LOOK_EVERY, STATUS_EVERY = 1.0, 60.0
 
 
 def write_list(runs: Sequence[RunConfig], name: str, outputs: Path) -> Path:
@@ -55,14 +57,21 @@ class Sweep:
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("snakemake") is None:
-            raise ValueError("--cores, --profile: need Snakemake; pip install 'gdwlib[sweep]', or leave them off")
+            raise ValueError(
+                "--cores, --profile: need Snakemake; pip install 'gdwlib[sweep]', or leave them off"
+            )
         if not SNAKEFILE.is_file():
-            raise ValueError(f"--cores, --profile: need {SNAKEFILE.name} of a checkout; install gdwlib with pip -e")
+            raise ValueError(
+                f"--cores, --profile: need {SNAKEFILE.name} of a checkout; install gdwlib with pip "
+                "-e"
+            )
         self.log = self.listed.with_suffix(".log")
-        self.before = {config: self._log_size(config) for config in self.missing}  # bytes; what follows is this sweep's
+        # bytes; what follows is this sweep's
+        self.before = {config: self._log_size(config) for config in self.missing}
 
     def train(self) -> int:
-        """Train what is missing, then draw the tables and the report. → how many runs have failed."""
+        """Train what is missing, then draw the tables and the report. → how many runs have
+        failed."""
         self._discard_damaged()
         start = time.time()
         finished, left, said = 0, list(self.missing), start
@@ -70,7 +79,9 @@ class Sweep:
         with open(self.log, "w") as log:
             command = [*SNAKEMAKE, *self._settings(), *self.how]
             # a group of its own: Ctrl-C reaches it once, by `_stop`
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, process_group=0)
+            process = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, process_group=0
+            )
             try:
                 over = False
                 while not over:
@@ -81,7 +92,9 @@ class Sweep:
                         self.say(f"[{finished}/{len(self.missing)}] {_outcome(record)}{time_left}")
                     if time.time() - said > STATUS_EVERY:
                         said = time.time()
-                        self.say(f"{self._status(finished, left)}{self._time_left(finished, start)}")
+                        self.say(
+                            f"{self._status(finished, left)}{self._time_left(finished, start)}"
+                        )
                     time.sleep(0 if over else LOOK_EVERY)
             except BaseException:
                 self._stop(process)
@@ -95,13 +108,22 @@ class Sweep:
         if count:
             self.say(f"their logs: {self.folders.outputs / 'sweeps' / 'logs'}")
         if waiting and process.returncode and not count:
-            raise RecordError(f"Snakemake stopped: {_last_words(self.log)}; {self.log} has the rest")
-        self.say(f"{finished} finished in {duration(time.time() - start)}, {count} failed, {waiting} not begun")
+            raise RecordError(
+                f"Snakemake stopped: {_last_words(self.log)}; {self.log} has the rest"
+            )
+        self.say(
+            f"{finished} finished in {duration(time.time() - start)}, {count} failed, {waiting} "
+            "not begun"
+        )
         self._draw(partly=bool(left))
         return count
 
     def _settings(self, **more: str | int) -> list[str]:
-        settings = {"runs": self.listed.relative_to(self.folders.outputs), "outputs": ".", "data": self.folders.data}
+        settings = {
+            "runs": self.listed.relative_to(self.folders.outputs),
+            "outputs": ".",
+            "data": self.folders.data,
+        }
         settings |= self.settings | more
         return [
             "--directory",
@@ -135,7 +157,8 @@ class Sweep:
                 yield record
 
     def _status(self, finished: int, left: list[RunConfig]) -> str:
-        training = sum(self._log_size(config) > self.before[config] for config in left)  # or have failed
+        # or have failed
+        training = sum(self._log_size(config) > self.before[config] for config in left)
         return f"{finished} finished, {training} begun, {len(left) - training} waiting"
 
     def _time_left(self, finished: int, start: float) -> str:
@@ -154,7 +177,11 @@ class Sweep:
                 continue
             words = _last_words(self._log(config), self.before[config])
             told = words.startswith("gdwlib run: ")
-            reason = words.removeprefix("gdwlib run: ") if told else f"ended without a word, killed? Its last: {words}"
+            reason = (
+                words.removeprefix("gdwlib run: ")
+                if told
+                else f"ended without a word, killed? Its last: {words}"
+            )
             failed.setdefault(reason, []).append(config.run_id)
         return failed, waiting
 
@@ -174,10 +201,13 @@ class Sweep:
     def _snakemake(self, arguments: list[str]) -> bool:
         """Whether it did what it was told; what it says goes into the log."""
         with open(self.log, "a") as log:
-            return not subprocess.run([*SNAKEMAKE, *arguments], stdout=log, stderr=subprocess.STDOUT).returncode
+            return not subprocess.run(
+                [*SNAKEMAKE, *arguments], stdout=log, stderr=subprocess.STDOUT
+            ).returncode
 
     def _accept_results(self) -> bool:
-        """For results whose Snakemake was killed before it saw them: they are whole, or they would not be there."""
+        """For results whose Snakemake was killed before it saw them: they are whole, or they would
+        not be there."""
         _, told, listed = self.log.read_text(errors="replace").rpartition("Incomplete files:\n")
         if told:
             self._snakemake([*self._settings(), "--cleanup-metadata", *listed.split()])

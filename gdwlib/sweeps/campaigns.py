@@ -1,5 +1,5 @@
-"""Which runs, and in what order: those of the paper, of its tables and sections; those behind the committed notebooks;
-and any other list, from a file."""
+"""Which runs, and in what order: those of the paper, of its tables and sections; those behind the
+committed notebooks; and any other list, from a file."""
 
 import dataclasses
 import json
@@ -21,9 +21,21 @@ FLIP_40: Fields = {"noise": "flip", "noise_ratio": 0.4}
 FLIP_20: Fields = {"noise": "flip", "noise_ratio": 0.2}
 MU_001: Fields = {"imbalance": 0.01}
 # the columns of Tables 2 to 4, those that decide most claims first
-COLUMNS: tuple[Fields, ...] = (UNIFORM_40, UNIFORM_60, FLIP_40, FLIP_20, MU_001, {"imbalance": 0.1}, {})
+COLUMNS: tuple[Fields, ...] = (
+    UNIFORM_40,
+    UNIFORM_60,
+    FLIP_40,
+    FLIP_20,
+    MU_001,
+    {"imbalance": 0.1},
+    {},
+)
 FIRST = ("gdw", "mwnet", "base")  # what every claim is about
-VARIANTS: tuple[Fields, ...] = ({"zero_mean": False, **UNIFORM_40}, {"meta_overlap": True, **UNIFORM_40})  # of GDW
+# of GDW
+VARIANTS: tuple[Fields, ...] = (
+    {"zero_mean": False, **UNIFORM_40},
+    {"meta_overlap": True, **UNIFORM_40},
+)
 MIXED: Fields = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once
 # what the paper compares only under label noise (Tables 2 and 3), or only under imbalance (Table 4)
 NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
@@ -44,8 +56,9 @@ def table_runs(
     columns: Sequence[dict] = COLUMNS,
     variants: Sequence[dict] = VARIANTS,
 ) -> list[RunConfig]:
-    """The runs of Tables 2 to 4, or of some of their columns, and of variants of GDW, the most valuable first: GDW,
-    MWNet and Base on each data set in turn, one seed of everything before the next, then the other methods likewise."""
+    """The runs of Tables 2 to 4, or of some of their columns, and of variants of GDW, the most
+    valuable first: GDW, MWNet and Base on each data set in turn, one seed of everything before the
+    next, then the other methods likewise."""
     seeds = list(seeds)
     first, others = (
         [name for name in (*FIRST, *METHODS) if name in methods and (name in FIRST) == wanted]
@@ -58,7 +71,11 @@ def table_runs(
                 common: Fields = {"dataset": dataset, "preset": preset, "seed": seed}
                 for column in columns:
                     there = methods_in_column(column)
-                    runs += [RunConfig(method=name, **common, **column) for name in group if name in there]
+                    runs += [
+                        RunConfig(method=name, **common, **column)
+                        for name in group
+                        if name in there
+                    ]
                 if "gdw" in group:
                     runs += [RunConfig(method="gdw", **common, **variant) for variant in variants]
     return runs
@@ -67,9 +84,10 @@ def table_runs(
 def appendix_runs(
     preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
 ) -> list[RunConfig]:
-    """What the paper has beside its Tables 2 to 4, and what it takes to judge them: GDW, MWNet and Base under labels by
-    people (for Clothing1M's, CIFAR-10N's worst); noise and imbalance at once (Appendix F); GDW without Eq. 4 at 60%
-    noise too (B.2); the methods of Table 4 by their authors' recipes."""
+    """What the paper has beside its Tables 2 to 4, and what it takes to judge them: GDW, MWNet and
+    Base under labels by people (for Clothing1M's, CIFAR-10N's worst); noise and imbalance at once
+    (Appendix F); GDW without Eq. 4 at 60% noise too (B.2); the methods of Table 4 by their authors'
+    recipes."""
     seeds = list(seeds)
     people = [
         RunConfig(dataset="cifar10n", label_set="worst", method=name, preset=preset, seed=seed)
@@ -80,7 +98,9 @@ def appendix_runs(
     fields: list[Fields] = [{"method": name, **MIXED} for name in (*FIRST, "meta_only")]
     fields += [{"method": "gdw", "zero_mean": False, **UNIFORM_60}]
     fields += [
-        {"method": name, "recipe": "authors", "imbalance": mu} for mu in (0.1, 0.01) for name in WITH_AUTHORS_RECIPE
+        {"method": name, "recipe": "authors", "imbalance": mu}
+        for mu in (0.1, 0.01)
+        for name in WITH_AUTHORS_RECIPE
     ]
     return people + [
         RunConfig(dataset=dataset, preset=preset, seed=seed, **of)
@@ -91,25 +111,35 @@ def appendix_runs(
     ]
 
 
-def paper_runs(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
+def paper_runs(
+    preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
+) -> list[RunConfig]:
     """Everything: the tables, then the appendices."""
     seeds = list(seeds)
-    return table_runs(preset, datasets, methods, seeds) + appendix_runs(preset, datasets, methods, seeds)
+    return table_runs(preset, datasets, methods, seeds) + appendix_runs(
+        preset, datasets, methods, seeds
+    )
 
 
 def evidence_runs(
     preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
 ) -> list[RunConfig]:
-    """The runs behind the committed notebooks (there: `small`, three seeds), one seed after the other.
+    """The runs behind the committed notebooks (there: `small`, three seeds), one seed after the
+    other.
 
-    On `fashion`: every cell of Tables 2 to 4, the baselines of Table 4 also by their authors' recipes; at 60% uniform
-    noise, 40% flip noise and μ = 0.01 the methods that the paper leaves out there as well; noise and imbalance at once;
-    GDW without the zero-mean constraint, GDW and MWNet with the official code's overlapping meta set; GDW, MWNet and
-    Base four times as long at 40% flip noise and at μ = 0.01, where MWNet and GDW fall short of the paper. On
-    `cifar10`: four methods at 60% uniform and 40% flip noise, and the network of Figures 1 and 4. On `cifar10n`: GDW,
-    MWNet and Base under three sets of labels by people.
+    On `fashion`: every cell of Tables 2 to 4, the baselines of Table 4 also by their authors'
+    recipes; at 60% uniform noise, 40% flip noise and μ = 0.01 the methods that the paper leaves out
+    there as well; noise and imbalance at once; GDW without the zero-mean constraint, GDW and MWNet
+    with the official code's overlapping meta set; GDW, MWNet and Base four times as long at 40%
+    flip noise and at μ = 0.01, where MWNet and GDW fall short of the paper. On `cifar10`: four
+    methods at 60% uniform and 40% flip noise, and the network of Figures 1 and 4. On `cifar10n`:
+    GDW, MWNet and Base under three sets of labels by people.
     """
-    of = {"fashion": _fashion_evidence, "cifar10": _cifar10_evidence, "cifar10n": _cifar10n_evidence}
+    of = {
+        "fashion": _fashion_evidence,
+        "cifar10": _cifar10_evidence,
+        "cifar10n": _cifar10n_evidence,
+    }
     return [
         RunConfig(dataset=dataset, preset=preset, seed=seed, **fields)
         for seed in seeds
@@ -120,19 +150,37 @@ def evidence_runs(
     ]
 
 
-def half_runs(preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]) -> list[RunConfig]:
-    """What a CPU carries of the paper's CIFAR (the preset `half`), the most valuable first: GDW, MWNet and Base at 60%
-    uniform and 40% flip noise, one seed after the other; these, the meta set alone and Balanced at μ = 0.01; then, of
-    the first seed only, 40% uniform noise, there GDW without Eq. 4 too (B.2), and four baselines at 60%."""
+def half_runs(
+    preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
+) -> list[RunConfig]:
+    """What a CPU carries of the paper's CIFAR (the preset `half`), the most valuable first: GDW,
+    MWNet and Base at 60% uniform and 40% flip noise, one seed after the other; these, the meta set
+    alone and Balanced at μ = 0.01; then, of the first seed only, 40% uniform noise, there GDW
+    without Eq. 4 too (B.2), and four baselines at 60%."""
     seeds = list(seeds)
-    common = [(seed, column | {"method": name}) for seed in seeds for column in (UNIFORM_60, FLIP_40) for name in FIRST]
-    rare = [(seed, MU_001 | {"method": name}) for seed in seeds for name in (*FIRST, "meta_only", "class_balanced")]
-    once = [UNIFORM_40 | {"method": name} for name in FIRST] + [UNIFORM_40 | {"method": "gdw", "zero_mean": False}]
+    common = [
+        (seed, column | {"method": name})
+        for seed in seeds
+        for column in (UNIFORM_60, FLIP_40)
+        for name in FIRST
+    ]
+    rare = [
+        (seed, MU_001 | {"method": name})
+        for seed in seeds
+        for name in (*FIRST, "meta_only", "class_balanced")
+    ]
+    once = [UNIFORM_40 | {"method": name} for name in FIRST] + [
+        UNIFORM_40 | {"method": "gdw", "zero_mean": False}
+    ]
     once += [UNIFORM_60 | {"method": name} for name in ("finetune", "coteaching", "glc", "l2rw")]
     return [
         RunConfig(dataset=dataset, preset=preset, seed=seed, **fields)
         for dataset in datasets
-        for seed, fields in (*common, *rare, *((seed, fields) for seed in seeds[:1] for fields in once))
+        for seed, fields in (
+            *common,
+            *rare,
+            *((seed, fields) for seed in seeds[:1] for fields in once),
+        )
         if fields["method"] in methods
     ]
 
@@ -140,14 +188,26 @@ def half_runs(preset: str, datasets: Sequence[str], methods: Collection[str], se
 def _fashion_evidence(preset: str, seed: int) -> Iterator[dict]:
     for column in COLUMNS:
         every = column in ({}, UNIFORM_60, FLIP_40, MU_001)
-        yield from ({"method": name, **column} for name in NAMES if every or name in methods_in_column(column))
+        yield from (
+            {"method": name, **column}
+            for name in NAMES
+            if every or name in methods_in_column(column)
+        )
         if "imbalance" in column:
-            yield from ({"method": name, "recipe": "authors", **column} for name in WITH_AUTHORS_RECIPE)
+            yield from (
+                {"method": name, "recipe": "authors", **column} for name in WITH_AUTHORS_RECIPE
+            )
     yield from ({"method": name, **MIXED} for name in (*FIRST, "meta_only"))
-    yield from ({"method": "gdw", "zero_mean": False, **column} for column in (UNIFORM_40, UNIFORM_60))
+    yield from (
+        {"method": "gdw", "zero_mean": False, **column} for column in (UNIFORM_40, UNIFORM_60)
+    )
     yield from ({"method": name, "meta_overlap": True, **UNIFORM_60} for name in ("gdw", "mwnet"))
     longer = 4 * RunConfig(dataset="fashion", preset=preset).epochs
-    yield from ({"method": name, "epochs": longer, **column} for column in (MU_001, FLIP_40) for name in FIRST)
+    yield from (
+        {"method": name, "epochs": longer, **column}
+        for column in (MU_001, FLIP_40)
+        for name in FIRST
+    )
 
 
 def _cifar10_evidence(preset: str, seed: int) -> Iterator[dict]:
@@ -158,12 +218,16 @@ def _cifar10_evidence(preset: str, seed: int) -> Iterator[dict]:
 
 
 def _cifar10n_evidence(preset: str, seed: int) -> Iterator[dict]:
-    yield from ({"method": name, "label_set": of} for of in ("worst", "random1", "aggregate") for name in FIRST)
+    yield from (
+        {"method": name, "label_set": of}
+        for of in ("worst", "random1", "aggregate")
+        for name in FIRST
+    )
 
 
 class Campaign(NamedTuple):
-    """A list of runs, and for which data sets, how many seeds and at which preset it is made where nothing else is
-    said."""
+    """A list of runs, and for which data sets, how many seeds and at which preset it is made where
+    nothing else is said."""
 
     runs: Callable[[str, Sequence[str], Collection[str], Iterable[int]], list[RunConfig]]
     datasets: tuple[str, ...]
@@ -175,9 +239,13 @@ BOTH = ("cifar10", "cifar100")
 CAMPAIGNS = {
     "paper": Campaign(paper_runs, BOTH, 5),
     "tables": Campaign(table_runs, BOTH, 5),
-    "table2": Campaign(partial(table_runs, columns=(UNIFORM_40, UNIFORM_60, {}), variants=()), BOTH, 5),
+    "table2": Campaign(
+        partial(table_runs, columns=(UNIFORM_40, UNIFORM_60, {}), variants=()), BOTH, 5
+    ),
     "table3": Campaign(partial(table_runs, columns=(FLIP_40, FLIP_20, {}), variants=()), BOTH, 5),
-    "table4": Campaign(partial(table_runs, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5),
+    "table4": Campaign(
+        partial(table_runs, columns=(MU_001, {"imbalance": 0.1}, {}), variants=()), BOTH, 5
+    ),
     "appendices": Campaign(appendix_runs, BOTH, 5),
     "evidence": Campaign(evidence_runs, ("fashion", "cifar10", "cifar10n"), 3),
     "half": Campaign(half_runs, ("cifar10",), 3, "half"),
@@ -185,7 +253,8 @@ CAMPAIGNS = {
 
 
 def read_runs(path: Path) -> list[RunConfig]:
-    """The runs of a list: a JSON object of `RunConfig` fields a line. (Other keys: `run_id`, which is checked.)
+    """The runs of a list: a JSON object of `RunConfig` fields a line. (Other keys: `run_id`, which
+    is checked.)
 
     Raises:
         ValueError: no such file, or a line that is no run, named.
@@ -205,13 +274,18 @@ def read_runs(path: Path) -> list[RunConfig]:
         except (ValueError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}, line {number}: {error}") from error
         if run_id not in (None, runs[-1].run_id):
-            raise ValueError(f"{path}, line {number}: {run_id} is now {runs[-1].run_id}; write the list again")
+            raise ValueError(
+                f"{path}, line {number}: {run_id} is now {runs[-1].run_id}; write the list again"
+            )
     return list(dict.fromkeys(runs))
 
 
 def to_line(config: RunConfig) -> str:
     """A run as a line of a list: its id and the fields that make it. The reverse of `read_runs`."""
-    kind = {name: getattr(config, name) for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")}
+    kind = {
+        name: getattr(config, name)
+        for name in ("dataset", "method", "preset", "recipe", "imbalance", "seed")
+    }
     kind |= {name: value for name in PATH_FIELDS if (value := getattr(config, name)) is not None}
     usual = RunConfig(**kind)
     told = {"run_id": config.run_id, **kind}
@@ -231,7 +305,8 @@ def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:
 
 
 def expected_seconds(runs: Iterable[RunConfig], outputs: Path) -> float | None:
-    """What the runs will take in all, by their records: of each the median over the seeds. None where one has none."""
+    """What the runs will take in all, by their records: of each the median over the seeds. None
+    where one has none."""
     of: dict[RunConfig, list[float]] = {}
     for config in runs:
         record = RunFolder(outputs, config).load()[0]

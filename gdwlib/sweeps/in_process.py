@@ -1,10 +1,12 @@
-"""Many runs in this process, one after the other or seeds together: as many as fit in a budget of time.
+"""Many runs in this process, one after the other or seeds together: as many as fit in a budget of
+time.
 
     python -m gdwlib sweep --preset small --budget 30m
 
-trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command goes on from there.
-(A budget must hold an epoch; one of GDW at the paper preset takes nine minutes on two threads.) It needs nothing but
-PyTorch, and several may work on the same folder at once. For a whole machine or a cluster see by_snakemake.py.
+trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command
+goes on from there. (A budget must hold an epoch; one of GDW at the paper preset takes nine minutes
+on two threads.) It needs nothing but PyTorch, and several may work on the same folder at once. For
+a whole machine or a cluster see by_snakemake.py.
 """
 
 import dataclasses
@@ -32,13 +34,18 @@ def seconds_of(text: str) -> float:
 
 
 def run_replicas(
-    configs: Sequence[RunConfig], *, outputs: Path | str | None = None, data: Path | str | None = None, **how: Any
+    configs: Sequence[RunConfig],
+    *,
+    outputs: Path | str | None = None,
+    data: Path | str | None = None,
+    **how: Any,
 ) -> list[RunRecord]:
-    """`run` for configurations that differ only in their seed, trained together: see `gdwlib.engines.replicas`.
+    """`run` for configurations that differ only in their seed, trained together: see
+    `gdwlib.engines.replicas`.
 
-    Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are those of all of them
-    together, and its environment says how many there were when it was last begun or resumed. Finished runs are
-    loaded, interrupted ones go on.
+    Each run leaves the record it would leave alone, up to the order of sums; its `seconds` are
+    those of all of them together, and its environment says how many there were when it was last
+    begun or resumed. Finished runs are loaded, interrupted ones go on.
 
     Args:
         outputs, data: folders, as of `run`.
@@ -60,20 +67,29 @@ def attempt_replicas(
     configs: Sequence[RunConfig], folders: Folders, *, progress: bool = True, **how: Any
 ) -> list[RunRecord | BaseException]:
     """`run_replicas`, but what a run raises is returned in its record's place."""
-    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(set(configs)) < len(configs):
+    if len({dataclasses.replace(config, seed=0) for config in configs}) > 1 or len(
+        set(configs)
+    ) < len(configs):
         raise ValueError("replicas: must be of different seeds, and differ in nothing else")
     if len(configs) > 1 and configs[0].capture:
-        raise ValueError("capture: a step of one run alone can be captured, not of replicas; leave one of them off")
+        raise ValueError(
+            "capture: a step of one run alone can be captured, not of replicas; leave one of them "
+            "off"
+        )
     missing = [config for config in configs if RunFolder(folders.outputs, config).load()[0] is None]
     how |= {"outputs": folders.outputs, "data": folders.data}
 
     def job(config: RunConfig) -> Callable:
-        return lambda engine: run(config, progress=progress and config is missing[0], engine=engine, **how)
+        return lambda engine: run(
+            config, progress=progress and config is missing[0], engine=engine, **how
+        )
 
     errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
         with ieee_float32():  # of the process, so not in each thread
-            errors = dict(zip(missing, train_replicas([job(config) for config in missing]), strict=True))
+            errors = dict(
+                zip(missing, train_replicas([job(config) for config in missing]), strict=True)
+            )
     ends: list[RunRecord | BaseException] = []
     for config in configs:
         try:
@@ -107,8 +123,8 @@ def sweep(
     """Train the runs in this process, in order, and tell of each when it is over.
 
     Args:
-        until: the time (as of `time.time`) to stop by: those under way stop there with their finished epochs kept, and
-            once one had to stop no other is begun.
+        until: the time (as of `time.time`) to stop by: those under way stop there with their
+            finished epochs kept, and once one had to stop no other is begun.
         replicas: train so many seeds together, see `gdwlib.engines.replicas`.
         runs_per_gpu: as of `run`, counting those of other processes on this machine.
     """
@@ -123,7 +139,8 @@ def sweep(
 
 
 def group_seeds(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig]]:
-    """Runs that differ only in their seed together, at most so many, each group where its first run stood."""
+    """Runs that differ only in their seed together, at most so many, each group where its first run
+    stood."""
     groups: dict[RunConfig, list[list[RunConfig]]] = {}
     ordered = []
     for config in runs:
@@ -135,13 +152,17 @@ def group_seeds(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig
     return ordered
 
 
-def _attempt(configs: list[RunConfig], until: float | None, folders: Folders, **how: Any) -> list[Attempt]:
+def _attempt(
+    configs: list[RunConfig], until: float | None, folders: Folders, **how: Any
+) -> list[Attempt]:
     start = time.time()
     if until is not None and start > until:
         return [Attempt(config, "not begun") for config in configs]
     ends = attempt_replicas(configs, folders, until=until, **how)
     seconds = time.time() - start
-    return [Attempt(config, *_outcome(end), seconds) for config, end in zip(configs, ends, strict=True)]
+    return [
+        Attempt(config, *_outcome(end), seconds) for config, end in zip(configs, ends, strict=True)
+    ]
 
 
 def _outcome(end: RunRecord | BaseException) -> tuple[str, str]:
@@ -157,12 +178,17 @@ def _outcome(end: RunRecord | BaseException) -> tuple[str, str]:
     return "failed", text if known else f"{type(end).__name__}: {text}"
 
 
-def report_attempts(attempts: Iterator[Attempt], total: int, say: Callable[[str], None]) -> dict[str, int]:
+def report_attempts(
+    attempts: Iterator[Attempt], total: int, say: Callable[[str], None]
+) -> dict[str, int]:
     """Tell of each attempt as it ends; → how many runs became what."""
     counts = dict.fromkeys(STATES, 0)
     for attempt in attempts:
         counts[attempt.state] += 1
         if attempt.state != "not begun":
             place = f"[{sum(counts.values())}/{total}]"
-            say(f"{place} {attempt.config.run_id}: {attempt.state}, {attempt.text} ({attempt.seconds:.0f} s)")
+            say(
+                f"{place} {attempt.config.run_id}: {attempt.state}, {attempt.text} "
+                f"({attempt.seconds:.0f} s)"
+            )
     return counts

@@ -1,4 +1,5 @@
-"""What can be counted of the speed: operations and memory; and that the benchmark measures what it says."""
+"""What can be counted of the speed: operations and memory; and that the benchmark measures what it
+says."""
 
 import json
 
@@ -14,9 +15,13 @@ def quiet(text):
 
 
 def test_operations_and_memory_of_a_step():
-    """The bars of the paper's network: 10 passes for a plain step's 3; two batches' activations, or one's."""
+    """The bars of the paper's network: 10 passes for a plain step's 3; two batches' activations, or
+    one's."""
     names = ["mwnet", "gdw", "gdw, save_memory", "gdw, double backward", "gdw, as published"]
-    rows = {row["step"]: row for row in bench.measure_steps(bench.Setting(batch_size=50), names, 1, quiet)}
+    rows = {
+        row["step"]: row
+        for row in bench.measure_steps(bench.Setting(batch_size=50), names, 1, quiet)
+    }
     plain, mwnet, gdw = rows["plain SGD"], rows["mwnet"], rows["gdw"]
     assert 3.3 < gdw["operations_ratio"] < 3.34
     assert gdw["operations"] <= 1.001 * mwnet["operations"]
@@ -25,7 +30,11 @@ def test_operations_and_memory_of_a_step():
     saving = rows["gdw, save_memory"]
     assert saving["peak_mib"] <= 1.3 * plain["peak_mib"]
     assert saving["operations_ratio"] == pytest.approx(11 / 3, rel=0.01)
-    assert rows["gdw, as published"]["operations"] > rows["gdw, double backward"]["operations"] > gdw["operations"]
+    assert (
+        rows["gdw, as published"]["operations"]
+        > rows["gdw, double backward"]["operations"]
+        > gdw["operations"]
+    )
 
 
 def test_live_bytes_are_those_of_tensors_alive_at_once():
@@ -62,14 +71,24 @@ def test_the_command_measures_and_keeps(tmp_path, capsys):
     assert "plain SGD" in out and "gdw" in out and "the step is" in out
     image, path = sorted((tmp_path / "bench").iterdir(), reverse=True)
     assert image.read_bytes().startswith(b"\x89PNG")
-    assert path.name.startswith(f"torch{torch.__version__.split('+')[0]}-") and path.name.endswith("-float32.json")
+    assert path.name.startswith(f"torch{torch.__version__.split('+')[0]}-") and path.name.endswith(
+        "-float32.json"
+    )
     content = json.loads(path.read_text())
     assert [row["step"] for row in content["steps"]["rows"]] == ["plain SGD", "base", "gdw"]
     loop = content["loop"]["rows"]
     assert 0 < loop["step_percent"] < 100
-    assert set(loop["seconds"]) == {"batch", "step", "statistics", "evaluation", "checkpoint", "record"}
+    assert set(loop["seconds"]) == {
+        "batch",
+        "step",
+        "statistics",
+        "evaluation",
+        "checkpoint",
+        "record",
+    }
     assert content["steps"]["environment"]["torch"] == torch.__version__
-    assert main(["bench", "steps", "--steps", "base", *small]) == 0  # replaces its section, keeps the other
+    # replaces its section, keeps the other
+    assert main(["bench", "steps", "--steps", "base", *small]) == 0
     content = json.loads(path.read_text())
     assert len(content["steps"]["rows"]) == 2 and "loop" in content
 
@@ -83,7 +102,10 @@ def test_every_contestant_steps(tmp_path):
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["--depth", "33"], "--depth: must be 6·blocks + 2"), (["--rounds", "0"], "--rounds: must be at least 1")],
+    [
+        (["--depth", "33"], "--depth: must be 6·blocks + 2"),
+        (["--rounds", "0"], "--rounds: must be at least 1"),
+    ],
 )
 def test_bad_arguments_are_one_line(capsys, arguments, message):
     assert main(["bench", *arguments]) == 1

@@ -11,20 +11,29 @@ from gdwlib.companion.alignment import PARTS, _by_loss, alignment_of
 
 
 def config(**fields):
-    return gdwlib.RunConfig(preset="smoke", **({"method": "mwnet", "noise": "flip", "noise_ratio": 0.4} | fields))
+    return gdwlib.RunConfig(
+        preset="smoke", **({"method": "mwnet", "noise": "flip", "noise_ratio": 0.4} | fields)
+    )
 
 
 def test_it_watches_the_run_itself(tmp_path):
-    """The weights seen in the last epoch are those of the record; the second call reads what the first has kept."""
+    """The weights seen in the last epoch are those of the record; the second call reads what the
+    first has kept."""
     record = gdwlib.run(config(), outputs=tmp_path, progress=False)
     rows = gdwlib.gradient_alignment(config(), outputs=tmp_path)
-    assert [(row["epoch"], row["part"]) for row in rows] == [(e, k) for e in (1, 2) for k in range(PARTS)]
+    assert [(row["epoch"], row["part"]) for row in rows] == [
+        (e, k) for e in (1, 2) for k in range(PARTS)
+    ]
     last = rows[PARTS:]
     weights = record.examples["target_weights"]
     counts = [len(part) for part in np.array_split(weights, PARTS)]
-    assert np.average([row["weight"] for row in last], weights=counts) == pytest.approx(weights.mean(), rel=1e-5)
+    assert np.average([row["weight"] for row in last], weights=counts) == pytest.approx(
+        weights.mean(), rel=1e-5
+    )
     wrong = record.examples["given_labels"] != record.examples["true_labels"]
-    assert np.average([row["wrong"] for row in last], weights=counts) == pytest.approx(100 * wrong.mean())
+    assert np.average([row["wrong"] for row in last], weights=counts) == pytest.approx(
+        100 * wrong.mean()
+    )
     assert [row["loss"] for row in last] == sorted(row["loss"] for row in last)
     (kept,) = (tmp_path / "figures").iterdir()
     assert kept.name == f"alignment-{config().run_id}.json"
@@ -47,11 +56,16 @@ def test_fifths_by_loss():
         "alignment_right": 2,
         "alignment_wrong": 6,
     }
-    assert rows[-1]["loss"] == 5 and rows[-1]["alignment_right"] is None and rows[-1]["alignment_wrong"] == -1
+    assert (
+        rows[-1]["loss"] == 5
+        and rows[-1]["alignment_right"] is None
+        and rows[-1]["alignment_wrong"] == -1
+    )
 
 
 def test_a_pull_is_what_more_weight_gains():
-    """Against finite differences: the meta loss after a virtual step with one image's weight moved."""
+    """Against finite differences: the meta loss after a virtual step with one image's weight
+    moved."""
     torch.manual_seed(0)
     model = torch.nn.Linear(4, 3).double()
     x, y, x_meta, y_meta = (
@@ -62,17 +76,25 @@ def test_a_pull_is_what_more_weight_gains():
     )
 
     def meta_loss(weights):
-        theta = {name: value.detach().clone().requires_grad_() for name, value in model.named_parameters()}
+        theta = {
+            name: value.detach().clone().requires_grad_()
+            for name, value in model.named_parameters()
+        }
         logits = torch.func.functional_call(model, theta, x)
         losses = torch.nn.functional.cross_entropy(logits, y, reduction="none")
         grads = torch.autograd.grad((weights * losses).mean(), list(theta.values()))
-        moved = {name: value - 0.1 * grad for (name, value), grad in zip(theta.items(), grads, strict=True)}
-        return torch.nn.functional.cross_entropy(torch.func.functional_call(model, moved, x_meta), y_meta).item()
+        moved = {
+            name: value - 0.1 * grad
+            for (name, value), grad in zip(theta.items(), grads, strict=True)
+        }
+        return torch.nn.functional.cross_entropy(
+            torch.func.functional_call(model, moved, x_meta), y_meta
+        ).item()
 
     gdw = gdwlib.GDW(model, torch.optim.SGD(model.parameters(), 0.1), 3, level="instance")
-    weights = gdw.weight_net(torch.nn.functional.cross_entropy(model(x), y, reduction="none").detach()[:, None])[
-        :, 0
-    ].detach()  # (n,)
+    weights = gdw.weight_net(
+        torch.nn.functional.cross_entropy(model(x), y, reduction="none").detach()[:, None]
+    )[:, 0].detach()  # (n,)
     expected = []
     for k in range(6):
         moved = torch.eye(6, dtype=torch.float64)[k] * 1e-5

@@ -1,4 +1,5 @@
-"""What is committed is judged by what is committed, and the checks that say so do find what is wrong."""
+"""What is committed is judged by what is committed, and the checks that say so do find what is
+wrong."""
 
 import dataclasses
 import hashlib
@@ -22,12 +23,16 @@ SETTING = {"method": "gdw", "noise": "uniform", "noise_ratio": 0.6}  # a cell of
 
 
 def test_the_list_is_what_git_has():
-    listed = {line.split("  ", 1)[1] for line in (ROOT / "outputs" / COMMITTED).read_text().splitlines()}
+    listed = {
+        line.split("  ", 1)[1] for line in (ROOT / "outputs" / COMMITTED).read_text().splitlines()
+    }
     git = ["git", "-C", str(ROOT / "outputs"), "ls-files", "runs", "figures", "bench"]
     tracked = subprocess.run(git, capture_output=True, text=True).stdout.split()
     if not tracked:
         pytest.skip("needs the git checkout, this is a copy without it")
-    files = set(tracked) - {name for name in tracked if name.startswith("runs/") and not name.endswith("/result.json")}
+    files = set(tracked) - {
+        name for name in tracked if name.startswith("runs/") and not name.endswith("/result.json")
+    }
     assert listed == files, "make keep RUN=… writes the list again"
     assert {name.split("/")[1] for name in tracked if name.startswith("runs/")} == {
         name.split("/")[1] for name in listed if name.startswith("runs/")
@@ -44,7 +49,8 @@ def outputs(tmp_path):
 
 
 def plant(outputs: Path) -> None:
-    """A reader's own: a finished run that would change every table it is in, an unfinished and a damaged one."""
+    """A reader's own: a finished run that would change every table it is in, an unfinished and a
+    damaged one."""
     committed = RunFolder(outputs, gdwlib.RunConfig(**SETTING)).path
     for seed in (3, 4):
         foreign = RunFolder(outputs, gdwlib.RunConfig(**SETTING, seed=seed))
@@ -53,7 +59,9 @@ def plant(outputs: Path) -> None:
         written["config"]["seed"] = seed
         (foreign.path / "config.json").write_text(json.dumps(written))
         result = json.loads((foreign.path / "result.json").read_text())
-        result["sha256"]["config.json"] = hashlib.sha256((foreign.path / "config.json").read_bytes()).hexdigest()
+        result["sha256"]["config.json"] = hashlib.sha256(
+            (foreign.path / "config.json").read_bytes()
+        ).hexdigest()
         (foreign.path / "result.json").write_text(json.dumps(result))
         assert foreign.load()[0] is not None
     (foreign.path / "examples.npz").write_bytes(b"damaged")
@@ -70,14 +78,17 @@ def test_a_readers_own_runs_change_no_check(outputs, tmp_path):
         readme_holds(text, Evidence(outputs))
     copy_committed(outputs, tmp_path / "copy")
     readme_holds(text, Evidence(tmp_path / "copy"))
-    there, copied = ({path.name for path in (of / "runs").iterdir()} for of in (outputs, tmp_path / "copy"))
+    there, copied = (
+        {path.name for path in (of / "runs").iterdir()} for of in (outputs, tmp_path / "copy")
+    )
     assert len(there) == len(copied) + 3 and copied < there
     assert not (tmp_path / "copy" / "bench" / "a-machine-of-ones-own.json").exists()
 
 
 @pytest.mark.ci
 def test_a_readers_own_runs_change_no_notebook(outputs):
-    """The scorecard, which shows every record there is, checked among them; and shown them where a reader runs it."""
+    """The scorecard, which shows every record there is, checked among them; and shown them where a
+    reader runs it."""
     plant(outputs)
     checked = check("notebooks/11_scorecard.ipynb", GDWLIB_OUTPUTS=str(outputs))
     assert checked.returncode == 0, checked.stdout
@@ -93,7 +104,9 @@ def test_a_committed_record_that_was_changed_is_named(outputs, tmp_path, name, c
         file.write_text(file.read_text() + " ")
     else:
         file.unlink()
-    with pytest.raises(RecordError, match=rf"{name}: (not as|missing, .*) committed; get it back: git checkout"):
+    with pytest.raises(
+        RecordError, match=rf"{name}: (not as|missing, .*) committed; get it back: git checkout"
+    ):
         copy_committed(outputs, tmp_path / "copy")
 
 
@@ -103,26 +116,41 @@ def test_a_folder_without_the_list_is_named(tmp_path):
 
 
 def check(*notebooks: str, **environment: str) -> subprocess.CompletedProcess:
-    """The step of `make test` that holds a notebook's stored outputs against what its code gives."""
+    """The step of `make test` that holds a notebook's stored outputs against what its code
+    gives."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
     clean.pop("GDWLIB_OUTPUTS")  # of these tests
     command = [sys.executable, "tests/check_notebooks.py", *notebooks]
-    return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, cwd=ROOT, env=clean | environment, capture_output=True, text=True
+    )
 
 
 @pytest.fixture
 def canary():
-    """→ a function that writes a notebook of one cell within the project, for as long as the test runs."""
+    """→ a function that writes a notebook of one cell within the project, for as long as the test
+    runs."""
     folder = ROOT / "build" / f"canaries-{os.getpid()}"
     folder.mkdir(parents=True)
 
     def write(name: str, stored: str, count: int | None) -> str:
         output = {"output_type": "execute_result", "execution_count": count, "metadata": {}}
         output["data"] = {"text/plain": [stored]}
-        cell = {"cell_type": "code", "execution_count": count, "id": "one", "metadata": {}, "source": ["1 + 1"]}
+        cell = {
+            "cell_type": "code",
+            "execution_count": count,
+            "id": "one",
+            "metadata": {},
+            "source": ["1 + 1"],
+        }
         cell["outputs"] = [output] if count else []
         kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+        notebook = {
+            "cells": [cell],
+            "metadata": {"kernelspec": kernel},
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }
         (folder / f"{name}.ipynb").write_text(json.dumps(notebook))
         return str(folder / f"{name}.ipynb")
 
@@ -132,19 +160,33 @@ def canary():
 
 def test_a_wrong_stored_output_is_found(canary):
     found = check(canary("right", "2", 1), canary("wrong", "3", 1))
-    assert found.returncode == 1 and "1 failed, 1 passed" in found.stdout and "wrong.ipynb" in found.stdout
+    assert (
+        found.returncode == 1
+        and "1 failed, 1 passed" in found.stdout
+        and "wrong.ipynb" in found.stdout
+    )
 
 
 def test_a_cell_that_was_not_executed_is_found(canary):
     found = check(canary("right", "2", 1), canary("not-executed", "2", None))
-    assert found.returncode == 4 and "not-executed.ipynb" in found.stderr and "a cell not executed" in found.stderr
+    assert (
+        found.returncode == 4
+        and "not-executed.ipynb" in found.stderr
+        and "a cell not executed" in found.stderr
+    )
 
 
 def test_own_runs_are_shown_where_no_check_is_made(outputs):
     """GDWLIB_OUTPUTS is where everything is read and written for who names no other folder."""
     plant(outputs)
-    program = "from gdwlib.companion.evidence import Evidence; import gdwlib; print(len(Evidence().records()))"
+    program = "from gdwlib.companion.evidence import Evidence; "
+    program += "import gdwlib; print(len(Evidence().records()))"
     environment = os.environ | {"GDWLIB_OUTPUTS": str(outputs), "PYTHONWARNINGS": "ignore"}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
     assert int(done.stdout) == len(Evidence().records()) + 1
-    assert dataclasses.asdict(Evidence(outputs).runs(gdwlib.RunConfig(**SETTING))[3])["config"]["seed"] == 3
+    assert (
+        dataclasses.asdict(Evidence(outputs).runs(gdwlib.RunConfig(**SETTING))[3])["config"]["seed"]
+        == 3
+    )

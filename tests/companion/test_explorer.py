@@ -36,7 +36,9 @@ def test_the_constraint_and_the_weighted_probabilities(case):
         assert abs(found.after.sum()) < 1e-12 and found.weighted.sum() == pytest.approx(1)
         assert np.allclose(found.after, found.second[t] * (found.weighted - y), atol=1e-12)
         free = explorer.weights(case, 0, **changes, zero_mean=False)
-        assert abs(free.after.sum()) > 1e-4 and np.allclose(np.delete(free.second, t), np.delete(found.second, t))
+        assert abs(free.after.sum()) > 1e-4 and np.allclose(
+            np.delete(free.second, t), np.delete(found.second, t)
+        )
 
 
 def test_the_clip_bounds_the_step(case):
@@ -44,12 +46,19 @@ def test_the_clip_bounds_the_step(case):
     assert np.abs(free.second - free.first).max() == pytest.approx(0.2) and free.clipped.any()
     wide = explorer.weights(case, 0, zero_mean=False, clip=1.0)
     narrow = explorer.weights(case, 0, zero_mean=False, class_lr=1e-3)
-    assert np.abs(wide.second - wide.first).max() > 0.2 and not wide.clipped.any() and not narrow.clipped.any()
+    assert (
+        np.abs(wide.second - wide.first).max() > 0.2
+        and not wide.clipped.any()
+        and not narrow.clipped.any()
+    )
 
 
 def test_another_label_turns_the_two_flows_it_touches(case):
-    """From “dog” to “cat”: only the gradients of these two change their sign, and so do their steps."""
-    as_dog, as_cat = (explorer.weights(case, 0, label=label, zero_mean=False, clip=9.0) for label in (5, 3))
+    """From “dog” to “cat”: only the gradients of these two change their sign, and so do their
+    steps."""
+    as_dog, as_cat = (
+        explorer.weights(case, 0, label=label, zero_mean=False, clip=9.0) for label in (5, 3)
+    )
     turned = np.sign(as_dog.before) != np.sign(as_cat.before)
     moved = np.sign(as_dog.second - as_dog.first) != np.sign(as_cat.second - as_cat.first)
     assert set(np.flatnonzero(turned)) == {3, 5} == set(np.flatnonzero(moved))
@@ -85,4 +94,6 @@ def test_in_a_live_notebook_it_has_a_control_for_everything(case, monkeypatch):
     assert len(box.children) == 8 and label.value == case["given"][row.value]
     row.value = row.options[5][1]
     assert label.value == case["given"][row.value]
-    assert true_p.value == pytest.approx(case["probs"][row.value, case["true"][row.value]], abs=1e-3)
+    assert true_p.value == pytest.approx(
+        case["probs"][row.value, case["true"][row.value]], abs=1e-3
+    )

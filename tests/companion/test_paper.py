@@ -1,4 +1,5 @@
-"""Tables, statistics and verdicts: from invented records whose right answers are known, and from real ones."""
+"""Tables, statistics and verdicts: from invented records whose right answers are known, and from
+real ones."""
 
 import dataclasses
 import hashlib
@@ -38,10 +39,19 @@ README = Path(__file__).parents[2] / "README.md"
 def invented(accuracy, **fields):
     """A record that was never trained."""
     config = gdwlib.RunConfig(**fields)
-    result = {"final_accuracy": accuracy, "best_accuracy": accuracy + 1, "last_accuracy": accuracy, "seconds": 1.0}
+    result = {
+        "final_accuracy": accuracy,
+        "best_accuracy": accuracy + 1,
+        "last_accuracy": accuracy,
+        "seconds": 1.0,
+    }
     line = {"train_seconds": 1.0, "increased": None, "increased_second_smallest": None}
     record = RunRecord(Path("nowhere"), vars(config), {"gdwlib": "0", "torch": "0"}, [line], result)
-    vars(record)["examples"] = {"given_labels": np.zeros(2), "true_labels": np.zeros(2), "target_weights": np.ones(2)}
+    vars(record)["examples"] = {
+        "given_labels": np.zeros(2),
+        "true_labels": np.zeros(2),
+        "target_weights": np.ones(2),
+    }
     return record
 
 
@@ -49,7 +59,9 @@ class Invented(Evidence):
     def __init__(self, records):
         self._runs = {}
         for record in records:
-            self._runs.setdefault(_key(gdwlib.RunConfig(**record.config)), {})[record.config["seed"]] = record
+            self._runs.setdefault(_key(gdwlib.RunConfig(**record.config)), {})[
+                record.config["seed"]
+            ] = record
 
 
 # -- the paper's numbers
@@ -62,7 +74,9 @@ def test_the_papers_tables_are_whole():
         for dataset in ("cifar10", "cifar100"):
             for level in table.levels:
                 for method in table.methods:
-                    assert (tables.paper_cell(number, dataset, level, method) is None) == (method == "meta_only")
+                    assert (tables.paper_cell(number, dataset, level, method) is None) == (
+                        method == "meta_only"
+                    )
     assert tables.paper_cell(2, "cifar10", 0.6, "gdw") == (84.11, 0.21)
     assert tables.paper_cell(4, "cifar100", 0.01, "class_balanced") == (27.60, 1.39)
     assert numbers.query("table == 5 and method == 'gdw'")["mean"].item() == 69.39
@@ -76,11 +90,17 @@ def test_a_tables_runs_are_its_cells(number):
     authors = len(table.recipes) * (len(table.levels) - 1)
     assert len(configs) == 5 * (len(table.levels) * len(table.methods) + authors)
     assert {*table.methods} | {*table.others} == set(tables.NAMES)
-    assert all(any(setting.items() <= {"imbalance": 1.0, **column}.items() for column in COLUMNS)
-               for setting in map(table.setting, table.levels))  # fmt: skip
-    few = tables.table_configs(number, "fashion", "small", methods=["gdw"], levels=[table.levels[2]], seeds=[4])
+    assert all(
+        any(setting.items() <= {"imbalance": 1.0, **column}.items() for column in COLUMNS)
+        for setting in map(table.setting, table.levels)
+    )
+    few = tables.table_configs(
+        number, "fashion", "small", methods=["gdw"], levels=[table.levels[2]], seeds=[4]
+    )
     assert [(c.method, c.seed) for c in few] == [("gdw", 4)]
-    with pytest.raises(ValueError, match=f"methods: Table {number} has no 'gwd'; did you mean 'gdw'"):
+    with pytest.raises(
+        ValueError, match=f"methods: Table {number} has no 'gwd'; did you mean 'gdw'"
+    ):
         tables.table_configs(number, "fashion", "small", methods=["gwd"])
     with pytest.raises(ValueError, match=f"levels: Table {number} has no 0.5"):
         tables.table_configs(number, "fashion", "small", levels=[0.5])
@@ -98,8 +118,12 @@ def test_paired_is_the_paired_t_test(pairs):
     found = paired(ours, theirs | {99: invented(1.0, seed=99)})
     expected = stats.ttest_rel(a, b)
     low, high = expected.confidence_interval(0.95)
-    assert (found.mean, found.low, found.high) == pytest.approx((np.mean(a - b), low, high), rel=1e-6, abs=1e-9)
-    assert found.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12) and found.seeds == len(pairs)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (np.mean(a - b), low, high), rel=1e-6, abs=1e-9
+    )
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12) and found.seeds == len(
+        pairs
+    )
 
 
 def test_one_seed_none_and_no_spread():
@@ -113,7 +137,9 @@ def test_one_seed_none_and_no_spread():
 
 def test_spread_ratio_is_the_f_test():
     a, b = [70.0, 75.0, 81.0, 69.0], [80.0, 80.5, 80.2]
-    found = spread_ratio(*({k: invented(v, seed=k) for k, v in enumerate(values)} for values in (a, b)))
+    found = spread_ratio(
+        *({k: invented(v, seed=k) for k, v in enumerate(values)} for values in (a, b))
+    )
     ratio = np.var(a, ddof=1) / np.var(b, ddof=1)
     assert found.mean == pytest.approx(ratio**0.5)
     # at the interval's ends the F test is just significant
@@ -127,15 +153,24 @@ def test_spread_ratio_is_the_f_test():
 @pytest.mark.parametrize(
     "low, high, claimed, verdict",
     [
-        (0.1, 2, MORE, REPRODUCED), (-0.1, 2, MORE, UNDECIDED), (-2, -0.1, MORE, CONTRADICTED),
-        (-2, -0.1, LESS, REPRODUCED), (0.1, 2, LESS, CONTRADICTED),
-        (62, 68, (60, 70), REPRODUCED), (58, 68, (60, 70), UNDECIDED), (50, 80, (60, 70), UNDECIDED),
-        (71, 80, (60, 70), CONTRADICTED), (-np.inf, np.inf, MORE, UNDECIDED),
+        (0.1, 2, MORE, REPRODUCED),
+        (-0.1, 2, MORE, UNDECIDED),
+        (-2, -0.1, MORE, CONTRADICTED),
+        (-2, -0.1, LESS, REPRODUCED),
+        (0.1, 2, LESS, CONTRADICTED),
+        (62, 68, (60, 70), REPRODUCED),
+        (58, 68, (60, 70), UNDECIDED),
+        (50, 80, (60, 70), UNDECIDED),
+        (71, 80, (60, 70), CONTRADICTED),
+        (-np.inf, np.inf, MORE, UNDECIDED),
     ],
-)  # fmt: skip
+)
 def test_a_findings_verdict(low, high, claimed, verdict):
     assert (
-        Finding("x", Interval((low + high) / 2 if np.isfinite(low) else 0.0, low, high, 3), claimed).verdict == verdict
+        Finding(
+            "x", Interval((low + high) / 2 if np.isfinite(low) else 0.0, low, high, 3), claimed
+        ).verdict
+        == verdict
     )
     assert Finding("x", None, claimed).verdict == UNDECIDED
 
@@ -150,9 +185,11 @@ def leads(gap, spread=0.1, seeds=3, preset="small", dataset="fashion", rivals=No
 
 
 NOISES = [
-    dict(noise="uniform", noise_ratio=0.4), dict(noise="uniform", noise_ratio=0.6),
-    dict(noise="flip", noise_ratio=0.2), dict(noise="flip", noise_ratio=0.4),
-]  # fmt: skip
+    dict(noise="uniform", noise_ratio=0.4),
+    dict(noise="uniform", noise_ratio=0.6),
+    dict(noise="flip", noise_ratio=0.2),
+    dict(noise="flip", noise_ratio=0.4),
+]
 
 
 def verdict(records, text, column="fashion, small"):
@@ -166,13 +203,19 @@ MWNET = "beats instance weighting (MWNet) in every noise setting"
 
 def test_a_comparison_is_decided_by_its_intervals():
     assert verdict([r for noise in NOISES for r in leads(2, **noise)], MWNET) == REPRODUCED
-    assert verdict([r for noise in NOISES[:3] for r in leads(2, **noise)], MWNET) == UNDECIDED  # a setting is missing
+    # a setting is missing
+    assert verdict([r for noise in NOISES[:3] for r in leads(2, **noise)], MWNET) == UNDECIDED
     assert verdict([r for noise in NOISES for r in leads(2, seeds=1, **noise)], MWNET) == UNDECIDED
-    assert verdict([r for noise in NOISES for r in leads(0.1, spread=3, **noise)], MWNET) == UNDECIDED
+    assert (
+        verdict([r for noise in NOISES for r in leads(0.1, spread=3, **noise)], MWNET) == UNDECIDED
+    )
     one_bad = [r for k, noise in enumerate(NOISES) for r in leads(-2 if k == 1 else 2, **noise)]
     assert verdict(one_bad, MWNET) == CONTRADICTED
     elsewhere = [r for noise in NOISES for r in leads(2, dataset="cifar10", **noise)]
-    assert verdict(elsewhere, MWNET) == UNDECIDED and verdict(elsewhere, MWNET, "at paper scale") == UNDECIDED
+    assert (
+        verdict(elsewhere, MWNET) == UNDECIDED
+        and verdict(elsewhere, MWNET, "at paper scale") == UNDECIDED
+    )
 
 
 def test_a_number_is_decided_at_the_papers_scale_alone():
@@ -196,21 +239,40 @@ def test_nearly_all_rivals():
     assert verdict(few, text) == UNDECIDED
     better = [invented(90 - seed / 10, method="glc", seed=seed, **NOISES[0]) for seed in range(3)]
     assert verdict(most + better, text) == UNDECIDED  # one against it
-    assert verdict([r for noise in NOISES[:3] for r in leads(-2, rivals=rivals, **noise)], text) == CONTRADICTED
+    assert (
+        verdict([r for noise in NOISES[:3] for r in leads(-2, rivals=rivals, **noise)], text)
+        == CONTRADICTED
+    )
     lead = "GDW's lead is not large"
-    tail = [r for mu in (0.1, 0.01) for r in leads(1, rivals=[m for m in rivals if m not in ("coteaching", "glc",
-            "soft_label", "gen_label")] + ["focal", "class_balanced"], imbalance=mu)]  # fmt: skip
+    tail = [
+        r
+        for mu in (0.1, 0.01)
+        for r in leads(
+            1,
+            rivals=[m for m in rivals if m not in ("coteaching", "glc", "soft_label", "gen_label")]
+            + ["focal", "class_balanced"],
+            imbalance=mu,
+        )
+    ]
     assert verdict(tail, lead) == REPRODUCED
     assert verdict([r for r in tail if r.config["method"] != "insw"], lead) == UNDECIDED
 
 
 def test_shares_of_weights_and_their_order():
-    share = {"clean_nontarget": 66.0, "clean_target": 50.0, "mislabelled_nontarget": 65.0,
-             "mislabelled_true_target": 15.0, "mislabelled_target": 40.0}  # fmt: skip
+    share = {
+        "clean_nontarget": 66.0,
+        "clean_target": 50.0,
+        "mislabelled_nontarget": 65.0,
+        "mislabelled_true_target": 15.0,
+        "mislabelled_target": 40.0,
+    }
     records = []
     for record in leads(1, **NOISES[0]):
         noise = record.config["seed"] / 10
-        line = {"increased": {name: value + noise for name, value in share.items()}, "increased_second_smallest": None}
+        line = {
+            "increased": {name: value + noise for name, value in share.items()},
+            "increased_second_smallest": None,
+        }
         records.append(dataclasses.replace(record, metrics=[line, line]))
         vars(records[-1])["examples"] = {
             "given_labels": np.array([0, 0, 1, 1]),
@@ -218,7 +280,9 @@ def test_shares_of_weights_and_their_order():
             "target_weights": np.array([0.9, 0.8, 0.1, 0.2]),
         }
     assert verdict(records, "Non-target weights mostly increase") == REPRODUCED
-    assert verdict(records, "True-target weights of mislabelled images mostly decrease") == REPRODUCED
+    assert (
+        verdict(records, "True-target weights of mislabelled images mostly decrease") == REPRODUCED
+    )
     assert verdict(records, "within 2 points") == REPRODUCED
     assert verdict(records, "About 65%") == UNDECIDED  # a number, and not the paper's scale
     assert verdict(records, "ω_t can tell") == REPRODUCED
@@ -229,20 +293,29 @@ def test_without_records_nothing_is_decided_but_what_is_fixed():
         card = paper.scorecard(Invented([]), claims=claims)
         decided = (card["fashion, small"] != UNDECIDED) | (card["at paper scale"] != UNDECIDED)
         assert list(decided) == [claim.fixed for claim in claims]
-    assert len(paper.CLAIMS) >= 20 and len({claim.text for claim in paper.CLAIMS}) == len(paper.CLAIMS)
+    assert len(paper.CLAIMS) >= 20 and len({claim.text for claim in paper.CLAIMS}) == len(
+        paper.CLAIMS
+    )
     assert paper.differences(Invented([])).empty
 
 
 def test_both_percentages_of_the_papers_lead_follow_from_its_table():
     """2.56 are points, "more than 3%" and "6%" are relative."""
-    for dataset, least, relative in (("CIFAR-10", "more than 3%", 3.139), ("CIFAR-100", "6%", 6.214)):
-        (claim,) = (c for c in paper.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split())
+    for dataset, least, relative in (
+        ("CIFAR-10", "more than 3%", 3.139),
+        ("CIFAR-100", "6%", 6.214),
+    ):
+        (claim,) = (
+            c for c in paper.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split()
+        )
         result, (finding,) = claim.verdict_on(Invented([]), "fashion", "small")
         assert result == REPRODUCED and finding.found.mean == pytest.approx(relative, abs=1e-3)
 
 
 def several(findings, **fields):
-    return Claim("…", "nowhere", lambda scope: findings, **fields).verdict_on(Invented([]), "fashion", "small")[0]
+    return Claim("…", "nowhere", lambda scope: findings, **fields).verdict_on(
+        Invented([]), "fashion", "small"
+    )[0]
 
 
 def test_a_claim_of_several_findings():
@@ -255,7 +328,8 @@ def test_a_claim_of_several_findings():
     assert several([yes] * 9 + [no], nearly=True) == UNDECIDED
     assert several([no] * 2 + [yes], nearly=True) == CONTRADICTED
     assert several([no, no, yes, yes], nearly=True) == UNDECIDED
-    assert several([yes], datasets=("cifar100",)) == UNDECIDED  # fashion stands in for CIFAR-10 alone
+    # fashion stands in for CIFAR-10 alone
+    assert several([yes], datasets=("cifar100",)) == UNDECIDED
     assert several([yes], number=True) == UNDECIDED
     assert several([yes], number=True, fixed=True) == REPRODUCED
 
@@ -269,7 +343,9 @@ def test_at_paper_scale_a_claim_on_both_data_sets_needs_both():
     assert verdict(ten + worse, MWNET, "at paper scale") == CONTRADICTED
     small = [r for noise in NOISES for r in leads(1, **noise)]
     found = verdict(small + ten, MWNET, "found")
-    assert found.startswith("at paper scale: 8 comparisons, 4 with records: 4 for, 0 against; lowest: CIFAR-10, GDW − ")
+    assert found.startswith(
+        "at paper scale: 8 comparisons, 4 with records: 4 for, 0 against; lowest: CIFAR-10, GDW − "
+    )
     assert "]. fashion, small: GDW − MWNet, uniform 40%: +1.10 [" in found
     assert "paper scale" not in verdict(small, MWNET, "found")
 
@@ -303,19 +379,30 @@ def test_gdw_and_mwnet_do_the_same_operations():
 
 def test_compare_is_what_the_records_say():
     records = [*leads(2, rivals=("mwnet", "base"), dataset="cifar10", preset="paper", **NOISES[1])]
-    frame = tables.compare(2, Invented(records), "cifar10", "paper", levels=[0.6]).set_index("method")
+    frame = tables.compare(2, Invented(records), "cifar10", "paper", levels=[0.6]).set_index(
+        "method"
+    )
     gdw = frame.loc["gdw"]
-    assert (gdw["ours"], gdw["std"], gdw["seeds"], gdw["best epoch"]) == pytest.approx((82.1, 0.1, 3, 83.1))
-    assert gdw["difference"] == pytest.approx(82.1 - 84.11) and gdw["paper over Base"] == pytest.approx(84.11 - 77.92)
+    assert (gdw["ours"], gdw["std"], gdw["seeds"], gdw["best epoch"]) == pytest.approx(
+        (82.1, 0.1, 3, 83.1)
+    )
+    assert gdw["difference"] == pytest.approx(82.1 - 84.11) and gdw[
+        "paper over Base"
+    ] == pytest.approx(84.11 - 77.92)
     assert gdw["over MWNet"].mean == pytest.approx(2.1) and frame.loc["mwnet", "over MWNet"] is None
     assert frame.loc["glc", "seeds"] == 0 and np.isnan(frame.loc["glc", "ours"])
     text = tables.readable(frame.reset_index().pipe(with_attrs, frame))
     row = text.loc[("60%", "GDW")]
-    assert (row["paper"], row["ours"], row["difference"]) == ("84.11 ± 0.21", "82.10 ± 0.10", "-2.01 (9.6 std)")
+    assert (row["paper"], row["ours"], row["difference"]) == (
+        "84.11 ± 0.21",
+        "82.10 ± 0.10",
+        "-2.01 (9.6 std)",
+    )
     assert text.loc[("60%", "GLC"), "difference"] == "–"  # no records
     assert row["over MWNet, 95%"].startswith("+2.10 [+1.85, +2.35], p < 0.001")
     small = leads(2, rivals=("mwnet", "base"), dataset="cifar10", preset="small", **NOISES[1])
-    frame = tables.compare(2, Invented(small), "cifar10", "small", levels=[0.6])  # not at the paper's size
+    # not at the paper's size
+    frame = tables.compare(2, Invented(small), "cifar10", "small", levels=[0.6])
     assert frame["ours"].notna().any() and "difference" not in tables.readable(frame)
     assert "shorter trainings on fewer images" in tables.headed(frame)[1]
 
@@ -329,10 +416,14 @@ def test_a_lists_table_names_what_differs_and_counts_its_own_seeds():
 
 
 def test_a_data_set_without_drawn_noise_has_no_table(capsys):
-    assert main(["table", "2", "--dataset", "cifar10n"]) == 1 and main(["table", "4", "--dataset", "folder"]) == 1
+    assert (
+        main(["table", "2", "--dataset", "cifar10n"]) == 1
+        and main(["table", "4", "--dataset", "folder"]) == 1
+    )
     assert "no noise is drawn there" in capsys.readouterr().err
     assert main(["table", "2"]) == 0
-    assert "cifar10n" not in capsys.readouterr().out.splitlines()[-1]  # other data sets with records, to ask for
+    # other data sets with records, to ask for
+    assert "cifar10n" not in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize("kind", ["png", "pdf", "svg", "jpg"])
@@ -346,8 +437,8 @@ def test_a_figure_is_saved_in_any_format(tmp_path, kind):
 
 
 def test_gains_agree_in_sign_or_not_or_nobody_knows():
-    """At 40% flip noise the paper has GDW 6.50 above Base, Co-teaching 11.43 below, Fine-tuning 0.33 above (no more
-    than chance)."""
+    """At 40% flip noise the paper has GDW 6.50 above Base, Co-teaching 11.43 below, Fine-tuning
+    0.33 above (no more than chance)."""
     noise = NOISES[3]
     records = [*leads(2, rivals=("base", "coteaching", "finetune"), **noise)]
 
@@ -358,39 +449,67 @@ def test_gains_agree_in_sign_or_not_or_nobody_knows():
             yield dataclasses.replace(record, result=record.result | {"final_accuracy": 80 + gap})
 
     def agreement(by, **how):
-        frame = tables.compare(3, Invented(moved(by, **how)), "fashion", "small", levels=[0.4]).set_index("method")
+        frame = tables.compare(
+            3, Invented(moved(by, **how)), "fashion", "small", levels=[0.4]
+        ).set_index("method")
         return frame.loc[["gdw", "coteaching", "finetune"], "sign of gain"].tolist()
 
     assert agreement(-9) == [tables.SAME, tables.SAME, tables.OPEN]
     assert agreement(5) == [tables.SAME, tables.OPPOSITE, tables.OPEN]
     uneven = list(leads(5, spread=9, rivals=("base",), **noise))
-    frame = tables.compare(3, Invented(uneven), "fashion", "small", levels=[0.4]).set_index("method")
-    assert frame.loc["gdw", "sign of gain"] == tables.OPEN and frame.loc["base", "sign of gain"] == ""
+    frame = tables.compare(3, Invented(uneven), "fashion", "small", levels=[0.4]).set_index(
+        "method"
+    )
+    assert (
+        frame.loc["gdw", "sign of gain"] == tables.OPEN and frame.loc["base", "sign of gain"] == ""
+    )
     assert frame.loc["glc", "sign of gain"] == ""
-    assert tables.readable(frame.reset_index().pipe(with_attrs, frame)).loc[("40%", "GLC"), "sign of gain"] == "–"
+    assert (
+        tables.readable(frame.reset_index().pipe(with_attrs, frame)).loc[
+            ("40%", "GLC"), "sign of gain"
+        ]
+        == "–"
+    )
 
 
 def test_contents_name_every_table_and_figure_and_every_claim_that_does():
     card = paper_index.paper_index(Invented([]))
-    assert {f"Table {n}" for n in range(1, 6)} | {f"Figure {n}" for n in range(1, 7)} <= set(card.index)
-    notebooks = {path.name[:2] for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb")}
+    assert {f"Table {n}" for n in range(1, 6)} | {f"Figure {n}" for n in range(1, 7)} <= set(
+        card.index
+    )
+    notebooks = {
+        path.name[:2] for path in (Path(__file__).parents[2] / "notebooks").glob("*.ipynb")
+    }
     named = {number for text in card["notebook"] for number in re.findall(r"\b\d\d\b", text)}
     assert named <= notebooks and {"01", "03", "04", "05", "06"} <= named
     assert card.loc["Figure 5", "claims"] == "5 not enough evidence"
-    of_table_2 = [claim.fixed for claim in paper.CLAIMS if "Table 2" in claim.where or "Tables 2" in claim.where]
+    of_table_2 = [
+        claim.fixed
+        for claim in paper.CLAIMS
+        if "Table 2" in claim.where or "Tables 2" in claim.where
+    ]
     yes, open_ = of_table_2.count(True), of_table_2.count(False)
     assert card.loc["Table 2", "claims"] == f"{yes} {REPRODUCED}, {open_} {UNDECIDED}" and yes == 2
     records = [*leads(8, rivals=("base",), **NOISES[1])]
-    assert paper_index.paper_index(Invented(records)).loc["Table 2", "sign of gain"] == f"1 {tables.SAME}"
+    assert (
+        paper_index.paper_index(Invented(records)).loc["Table 2", "sign of gain"]
+        == f"1 {tables.SAME}"
+    )
 
 
 def test_shortfalls_are_gains_below_the_printed_ones():
     """The paper has GDW 6.19 ± 0.3 above Base at 60% uniform noise."""
     found = paper_index.shortfalls(Invented([*leads(2, rivals=("base",), **NOISES[1])]))
     (row,) = found.reset_index().to_dict("records")
-    assert row["where"] == "Table 2, 60%" and row["method"] == "GDW" and row["by more than chance"] == "yes"
+    assert (
+        row["where"] == "Table 2, 60%"
+        and row["method"] == "GDW"
+        and row["by more than chance"] == "yes"
+    )
     assert row["the paper's gain over Base"] == "+6.19" and row["ours"].startswith("+2.10")
-    (row,) = paper_index.shortfalls(Invented([*leads(2, spread=3, rivals=("base",), **NOISES[1])])).to_dict("records")
+    (row,) = paper_index.shortfalls(
+        Invented([*leads(2, spread=3, rivals=("base",), **NOISES[1])])
+    ).to_dict("records")
     assert row["by more than chance"] == "no"
     assert paper_index.shortfalls(Invented([*leads(7, rivals=("base",), **NOISES[1])])).empty
     clean = paper_index.shortfalls(Invented([*leads(-3, rivals=("base",))]))
@@ -405,13 +524,19 @@ def with_attrs(frame: pd.DataFrame, source: pd.DataFrame) -> pd.DataFrame:
 def test_the_table_command_shows_the_records_whole(tmp_path, capsys):
     config = gdwlib.RunConfig(method="gdw", preset="smoke", noise="uniform", noise_ratio=0.6)
     finals = [
-        gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False).final_accuracy
+        gdwlib.run(
+            dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False
+        ).final_accuracy
         for seed in (0, 1)
     ]
     assert main(["table", "2", "--dataset", "fashion", "--outputs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "these numbers mean nothing" in out and "..." not in out
-    (line,) = (line for line in out.splitlines() if f"{np.mean(finals):.2f} ± {np.std(finals, ddof=1):.2f}" in line)
+    (line,) = (
+        line
+        for line in out.splitlines()
+        if f"{np.mean(finals):.2f} ± {np.std(finals, ddof=1):.2f}" in line
+    )
     assert "GDW" in line and "84.11 ± 0.21" in line
     assert main(["table", "2", "--outputs", str(tmp_path)]) == 0
     out = capsys.readouterr().out
@@ -431,14 +556,17 @@ def test_the_table_command_shows_the_records_whole(tmp_path, capsys):
 def test_evidence_takes_whole_records_only(tmp_path):
     config = gdwlib.RunConfig(method="base", preset="smoke")
     records = [
-        gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False) for seed in range(4)
+        gdwlib.run(dataclasses.replace(config, seed=seed), outputs=tmp_path, progress=False)
+        for seed in range(4)
     ]
     assert list(Evidence(tmp_path).runs(config)) == [0, 1, 2, 3]
     written = json.loads((records[3].path / "config.json").read_text())
     written["config"]["focal_gamma"] = 2.0  # as when every run had the settings of all methods
     (records[3].path / "config.json").write_text(json.dumps(written))
     result = json.loads((records[3].path / "result.json").read_text())
-    result["sha256"]["config.json"] = hashlib.sha256((records[3].path / "config.json").read_bytes()).hexdigest()
+    result["sha256"]["config.json"] = hashlib.sha256(
+        (records[3].path / "config.json").read_bytes()
+    ).hexdigest()
     (records[3].path / "result.json").write_text(json.dumps(result))
     assert list(Evidence(tmp_path).runs(config)) == [0, 1, 2, 3]
     assert list(Evidence(tmp_path, seeds=[1, 3]).runs(config)) == [1, 3]
@@ -449,25 +577,35 @@ def test_evidence_takes_whole_records_only(tmp_path):
     (records[1].path / "config.json").write_text(json.dumps(written))
     records[2].path.rename(records[2].path.with_name("elsewhere"))
     assert list(Evidence(tmp_path).runs(config)) == [3]
-    assert Evidence(tmp_path).datasets() == {"fashion"} and not Evidence(tmp_path / "none").datasets()
+    assert (
+        Evidence(tmp_path).datasets() == {"fashion"} and not Evidence(tmp_path / "none").datasets()
+    )
 
 
 def test_a_committed_record_is_what_the_code_gives(tmp_path):
-    """Trained again here. Another CPU sums in another order, which training amplifies: hence the room."""
+    """Trained again here. Another CPU sums in another order, which training amplifies: hence the
+    room."""
     config = gdwlib.RunConfig(method="class_balanced", imbalance=0.01)
     committed = Evidence().runs(config)[0]
     again = gdwlib.run(config, outputs=tmp_path, progress=False)
     assert (again.examples["ids"] == committed.examples["ids"]).all()
-    assert again.metrics[0]["train_loss"] == pytest.approx(committed.metrics[0]["train_loss"], rel=0.02)
+    assert again.metrics[0]["train_loss"] == pytest.approx(
+        committed.metrics[0]["train_loss"], rel=0.02
+    )
     assert again.final_accuracy == pytest.approx(committed.final_accuracy, abs=6)
 
 
 def readme_holds(text: str, evidence: Evidence) -> None:
-    """Its results: mean ± std of three methods in every setting, and which method has the highest mean."""
+    """Its results: mean ± std of three methods in every setting, and which method has the highest
+    mean."""
     block = text[text.index("## What holds so far") :]
     block = block[: block.index("Finding wrong labels")]
     rows = re.findall(r"^\|" + 7 * r" (.+?) \|" + "$", block, re.M)
-    settings = {"right labels": (2, 0.0), "imbalance μ = 0.1": (4, 0.1), "imbalance μ = 0.01": (4, 0.01)}
+    settings = {
+        "right labels": (2, 0.0),
+        "imbalance μ = 0.1": (4, 0.1),
+        "imbalance μ = 0.01": (4, 0.01),
+    }
     settings |= {f"{100 * p:.0f}% uniform noise": (2, p) for p in (0.4, 0.6)}
     settings |= {f"{100 * p:.0f}% flip noise": (3, p) for p in (0.2, 0.4)}
     assert {row[0] for row in rows} == set(settings)
@@ -475,9 +613,14 @@ def readme_holds(text: str, evidence: Evidence) -> None:
         number, level = settings[name]
         frame = tables.compare(number, evidence, "fashion", "small", levels=[level])
         frame = frame[frame["recipe"] == "paper"].set_index("method")
-        shown = {method: f"{row['ours']:.2f} ± {row['std']:.2f}" for method, row in frame.iterrows()}
+        shown = {
+            method: f"{row['ours']:.2f} ± {row['std']:.2f}" for method, row in frame.iterrows()
+        }
         assert printed == [shown[method] for method in ("base", "mwnet", "gdw")], name
-        assert [gain, published] == [str(frame.loc["gdw", "over Base"]), f"{frame.loc['gdw', 'paper over Base']:+.2f}"]
+        assert [gain, published] == [
+            str(frame.loc["gdw", "over Base"]),
+            f"{frame.loc['gdw', 'paper over Base']:+.2f}",
+        ]
         highest = frame["ours"].idxmax()
         value = "" if highest in ("base", "gdw") else f", {shown[highest]}"
         assert best == tables.NAMES[highest] + value, name
@@ -487,7 +630,9 @@ def test_the_readme_prints_what_the_records_say():
     readme_holds(README.read_text(), Evidence())
 
 
-@pytest.mark.parametrize("printed, wrong", [("81.36 ± 0.18", "81.37 ± 0.18"), ("Balanced, 83.02", "Focal, 83.02")])
+@pytest.mark.parametrize(
+    "printed, wrong", [("81.36 ± 0.18", "81.37 ± 0.18"), ("Balanced, 83.02", "Focal, 83.02")]
+)
 def test_a_wrong_number_in_the_readme_is_found(printed, wrong):
     text = README.read_text()
     assert printed in text
@@ -496,14 +641,19 @@ def test_a_wrong_number_in_the_readme_is_found(printed, wrong):
 
 
 def test_the_readme_prints_what_the_detectors_found():
-    """Precision of four rankings in four settings; in bold the best, and what three seeds do not tell from it."""
+    """Precision of four rankings in four settings; in bold the best, and what three seeds do not
+    tell from it."""
     text = README.read_text()
     block = text[text.index("Finding wrong labels") :].split("\n## ")[0]
-    rows = json.loads((project_folder("outputs") / "figures" / "detectors.json").read_text())["rows"]
+    rows = json.loads((project_folder("outputs") / "figures" / "detectors.json").read_text())[
+        "rows"
+    ]
     settings = {
-        "garments, 40% uniform noise": "fashion, uniform 40%", "CIFAR-10, 40% uniform noise": "CIFAR-10, uniform 40%",
-        "CIFAR-10, 40% flip noise": "CIFAR-10, flip 40%", "CIFAR-10N, worst": "CIFAR-10N, worst",
-    }  # fmt: skip
+        "garments, 40% uniform noise": "fashion, uniform 40%",
+        "CIFAR-10, 40% uniform noise": "CIFAR-10, uniform 40%",
+        "CIFAR-10, 40% flip noise": "CIFAR-10, flip 40%",
+        "CIFAR-10N, worst": "CIFAR-10N, worst",
+    }
     for printed, setting in settings.items():
         (line,) = (line for line in block.splitlines() if line.startswith(f"| {printed} |"))
         of = {}
@@ -513,8 +663,14 @@ def test_the_readme_prints_what_the_detectors_found():
                 wrong = 100 * row["wrong"]
         means = {name: np.mean([*found.values()]) for name, found in of.items()}
         best = max(means, key=means.get)
-        behind = {name: mean_interval([of[best][s] - of[name][s] for s in of[best]]) for name in of if name != best}
+        behind = {
+            name: mean_interval([of[best][s] - of[name][s] for s in of[best]])
+            for name in of
+            if name != best
+        }
         bold = {best} | {name for name, gap in behind.items() if gap.low <= 0}
-        cells = [f"**{means[name]:.1f}%**" if name in bold else f"{means[name]:.1f}%" for name in means]
+        cells = [
+            f"**{means[name]:.1f}%**" if name in bold else f"{means[name]:.1f}%" for name in means
+        ]
         assert line == f"| {printed} | {wrong:.0f}% | {' | '.join(cells)} |"
         assert list(means) == ["suspects", "suspects of Base", "loss", "cleanlab"]

@@ -51,7 +51,10 @@ def whole(tmp_path_factory):
 def damaged_copy(whole, tmp_path):
     import shutil
 
-    return shutil.copytree(whole, tmp_path / "data", ignore=shutil.ignore_patterns("checked.json")) / "clothing1m"
+    return (
+        shutil.copytree(whole, tmp_path / "data", ignore=shutil.ignore_patterns("checked.json"))
+        / "clothing1m"
+    )
 
 
 def test_labels_given_and_true_are_read(whole):
@@ -60,7 +63,10 @@ def test_labels_given_and_true_are_read(whole):
     known = train.labels >= 0
     assert known.sum() == 42 and np.array_equal(train.labels[known], np.arange(0, 168, 4) % 14)
     assert (train.given[known] != train.labels[known]).mean() == pytest.approx(1 / 3, abs=0.01)
-    assert clothing1m(whole, "clean_val").given is None and (clothing1m(whole, "clean_test").labels >= 0).all()
+    assert (
+        clothing1m(whole, "clean_val").given is None
+        and (clothing1m(whole, "clean_test").labels >= 0).all()
+    )
 
 
 def test_missing_truncated_and_unlabelled_images_are_named_and_counted(whole, tmp_path):
@@ -69,12 +75,18 @@ def test_missing_truncated_and_unlabelled_images_are_named_and_counted(whole, tm
     (root / lines[0]).unlink()
     (root / lines[1]).write_bytes((root / lines[1]).read_bytes()[:-300])
     (root / lines[2]).write_bytes(b"")
-    kept = [line for line in (root / "noisy_label_kv.txt").read_text().splitlines() if not line.startswith(lines[3])]
+    kept = [
+        line
+        for line in (root / "noisy_label_kv.txt").read_text().splitlines()
+        if not line.startswith(lines[3])
+    ]
     (root / "noisy_label_kv.txt").write_text("\n".join(kept))
     with pytest.raises(DataError) as error:
         clothing1m(root.parent, "noisy_train")
     text = str(error.value)
-    assert "noisy_train_key_list.txt: 4 of 168 images cannot be used" in text and "--skip-bad" in text
+    assert (
+        "noisy_train_key_list.txt: 4 of 168 images cannot be used" in text and "--skip-bad" in text
+    )
     for key, why in zip(lines, ("missing", "truncated", "empty file", "no label"), strict=False):
         assert f"{key}: {why}" in text
     train = clothing1m(root.parent, "noisy_train", skip_bad=True)
@@ -84,11 +96,15 @@ def test_missing_truncated_and_unlabelled_images_are_named_and_counted(whole, tm
 
 
 def test_a_broken_layout_is_one_line(whole, tmp_path):
-    with pytest.raises(DataError, match="noisy_label_kv.txt: missing; Clothing1M is given out by its authors"):
+    with pytest.raises(
+        DataError, match="noisy_label_kv.txt: missing; Clothing1M is given out by its authors"
+    ):
         clothing1m(tmp_path / "nothing", "noisy_train")
     root = damaged_copy(whole, tmp_path)
     (root / "noisy_label_kv.txt").write_text("images/0/00/a.jpg 14\n")
-    with pytest.raises(DataError, match=r"noisy_label_kv.txt, line 1: must be an image and a label in 0..13"):
+    with pytest.raises(
+        DataError, match=r"noisy_label_kv.txt, line 1: must be an image and a label in 0..13"
+    ):
         clothing1m(root.parent, "noisy_train")
 
 
@@ -101,9 +117,12 @@ def test_annotations_may_lie_in_their_own_folder(whole, tmp_path):
 
 
 def test_cropping_is_that_of_a_resized_image(tmp_path):
-    """The middle crop at scale 8/7, beside resizing as a whole and cropping afterwards; augmented crops lie inside."""
+    """The middle crop at scale 8/7, beside resizing as a whole and cropping afterwards; augmented
+    crops lie inside."""
     draw = np.random.default_rng(1)
-    image = Image.fromarray(draw.integers(0, 256, (12, 17, 3), np.uint8)).resize((165, 120), Image.BICUBIC)
+    image = Image.fromarray(draw.integers(0, 256, (12, 17, 3), np.uint8)).resize(
+        (165, 120), Image.BICUBIC
+    )
     image.save(tmp_path / "a.png")
     files = Files(np.array([str(tmp_path / "a.png")]), 56)
     whole = np.asarray(image.resize((88, 64), Image.BILINEAR)).astype(int)
@@ -139,14 +158,23 @@ def test_a_file_that_goes_bad_later_is_named_in_one_line(whole, tmp_path):
 @pytest.mark.parametrize("method", ["gdw", "glc", "coteaching"])
 def test_a_run_streams_its_images(whole, tmp_path, method):
     flags = {"forget_rate": 0.3} if method == "coteaching" else {}
-    config = gdwlib.RunConfig(dataset="clothing1m", method=method, preset="smoke", workers=1, **flags)
+    config = gdwlib.RunConfig(
+        dataset="clothing1m", method=method, preset="smoke", workers=1, **flags
+    )
     split = gdwlib.load_split(config, whole)
     assert isinstance(load(config, split, torch.device("cpu")), StreamingLoader)
-    assert len(split.given) == 140 and len(split.meta.labels) == 28 and split.test.images.shape == (42, 3, 32, 32)
+    assert (
+        len(split.given) == 140
+        and len(split.meta.labels) == 28
+        and split.test.images.shape == (42, 3, 32, 32)
+    )
     record = gdwlib.run(config, outputs=tmp_path, data=whole, progress=False)
     assert 0 <= record.final_accuracy <= 100 and np.isfinite(record.metrics[-1]["train_loss"])
     again = gdwlib.run(
-        gdwlib.RunConfig(**vars(config) | {"workers": 0}), outputs=tmp_path / "again", data=whole, progress=False
+        gdwlib.RunConfig(**vars(config) | {"workers": 0}),
+        outputs=tmp_path / "again",
+        data=whole,
+        progress=False,
     )
     assert again.metrics[-1]["train_loss"] == record.metrics[-1]["train_loss"]  # whoever decodes
 
@@ -154,9 +182,19 @@ def test_a_run_streams_its_images(whole, tmp_path, method):
 def test_the_paper_setting_and_its_weights(tmp_path, monkeypatch, whole, capsys):
     config = gdwlib.RunConfig(dataset="clothing1m", preset="paper")
     official = {
-        "model": "resnet18", "pretrained": True, "epochs": 5, "lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-3,
-        "batch_size": 128, "image_size": 224, "pool": 1, "augment": True, "meta_per_class": None, "class_lr": None,
-    }  # fmt: skip
+        "model": "resnet18",
+        "pretrained": True,
+        "epochs": 5,
+        "lr": 1e-3,
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+        "batch_size": 128,
+        "image_size": 224,
+        "pool": 1,
+        "augment": True,
+        "meta_per_class": None,
+        "class_lr": None,
+    }
     assert {name: getattr(config, name) for name in official} == official
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
 
@@ -177,7 +215,9 @@ def test_the_paper_setting_and_its_weights(tmp_path, monkeypatch, whole, capsys)
     ]
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert "ImageNet weights could not be downloaded (name resolution failed); put resnet18-" in error
+    assert (
+        "ImageNet weights could not be downloaded (name resolution failed); put resnet18-" in error
+    )
     assert "--no-pretrained" in error
     cached = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
     cached.parent.mkdir(parents=True, exist_ok=True)
@@ -189,7 +229,14 @@ def test_co_teaching_must_be_told_an_unknown_rate():
     from gdwlib.methods import METHODS, MethodContext
 
     model = torch.nn.Linear(4, 3)
-    task = MethodContext(3, torch.zeros(9, dtype=torch.int64), torch.zeros(3, 4), torch.arange(3), None, lambda: model)
+    task = MethodContext(
+        3,
+        torch.zeros(9, dtype=torch.int64),
+        torch.zeros(3, 4),
+        torch.arange(3),
+        None,
+        lambda: model,
+    )
     with pytest.raises(ValueError, match="forget_rate: must be given"):
         config = gdwlib.RunConfig(method="coteaching")
         optimizer = torch.optim.SGD(model.parameters(), 0.1)

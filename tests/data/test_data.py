@@ -15,7 +15,8 @@ DATA = project_folder("data")
 
 @pytest.mark.parametrize("num_classes", [2, 10, 100])
 @pytest.mark.parametrize(
-    ("kind", "ratio"), [("uniform", 0.6), ("uniform-other", 0.4), ("flip", 0.2), ("flip", 1.0), ("none", 0.0)]
+    ("kind", "ratio"),
+    [("uniform", 0.6), ("uniform-other", 0.4), ("flip", 0.2), ("flip", 1.0), ("none", 0.0)],
 )
 def test_noise_has_the_transition_matrix_it_says(kind, ratio, num_classes):
     matrix = {
@@ -42,8 +43,30 @@ def test_noise_has_the_transition_matrix_it_says(kind, ratio, num_classes):
 
 def test_official_numbers():
     assert gdwlib.data.noise.flip_map(10).tolist() == [6, 9, 6, 0, 0, 1, 8, 6, 2, 4]
-    assert gdwlib.long_tail_counts(4900, 0.1, 10) == [4900, 3793, 2937, 2274, 1760, 1363, 1055, 817, 632, 490]
-    assert gdwlib.long_tail_counts(4900, 0.01, 10) == [4900, 2937, 1760, 1055, 632, 379, 227, 136, 81, 49]
+    assert gdwlib.long_tail_counts(4900, 0.1, 10) == [
+        4900,
+        3793,
+        2937,
+        2274,
+        1760,
+        1363,
+        1055,
+        817,
+        632,
+        490,
+    ]
+    assert gdwlib.long_tail_counts(4900, 0.01, 10) == [
+        4900,
+        2937,
+        1760,
+        1055,
+        632,
+        379,
+        227,
+        136,
+        81,
+        49,
+    ]
     assert sum(gdwlib.long_tail_counts(490, 0.1, 100)) == 19_183
     assert sum(gdwlib.long_tail_counts(490, 0.01, 100)) == 10_626
     assert gdwlib.long_tail_counts(500, 1.0, 3) == [500, 500, 500]
@@ -57,10 +80,18 @@ def test_corrupt_labels_returns_what_it_was_given_and_ignores_global_randomness(
     np.random.seed(5)
     state = torch.get_rng_state(), np.random.get_state()[1].copy()
     second = gdwlib.corrupt_labels(labels.numpy(), "uniform", 0.6, 10, seed=7)
-    assert isinstance(first, torch.Tensor) and first.dtype == torch.int64 and isinstance(second, np.ndarray)
+    assert (
+        isinstance(first, torch.Tensor)
+        and first.dtype == torch.int64
+        and isinstance(second, np.ndarray)
+    )
     assert np.array_equal(first.numpy(), second)
-    assert torch.equal(state[0], torch.get_rng_state()) and np.array_equal(state[1], np.random.get_state()[1])
-    assert not np.array_equal(second, gdwlib.corrupt_labels(labels.numpy(), "uniform", 0.6, 10, seed=8))
+    assert torch.equal(state[0], torch.get_rng_state()) and np.array_equal(
+        state[1], np.random.get_state()[1]
+    )
+    assert not np.array_equal(
+        second, gdwlib.corrupt_labels(labels.numpy(), "uniform", 0.6, 10, seed=8)
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,9 +140,13 @@ def test_long_tail_counts_refuses(arguments, name):
 def test_a_user_adds_a_noise_and_a_dataset(monkeypatch, tmp_path):
     swap = np.eye(10)[::-1]
     monkeypatch.setitem(
-        gdwlib.NOISES, "mirror", lambda ratio, num_classes: (1 - ratio) * np.eye(num_classes) + ratio * swap
+        gdwlib.NOISES,
+        "mirror",
+        lambda ratio, num_classes: (1 - ratio) * np.eye(num_classes) + ratio * swap,
     )
-    assert gdwlib.corrupt_labels(np.arange(10), "mirror", 1.0, 10, seed=0).tolist() == list(range(9, -1, -1))
+    assert gdwlib.corrupt_labels(np.arange(10), "mirror", 1.0, 10, seed=0).tolist() == list(
+        range(9, -1, -1)
+    )
 
     def load(folder, train):
         count = 40 if train else 10
@@ -130,7 +165,9 @@ def test_the_meta_set_is_balanced_clean_and_disjoint_unless_asked():
     options = {"meta_per_class": 30, "noise": "uniform", "noise_ratio": 0.6, "seed": 5}
     split = make_split("fashion", DATA, **options)
     assert np.bincount(split.meta.labels).tolist() == [30] * 10
-    assert not np.intersect1d(split.meta.ids, split.train.ids).size and len(split.train.ids) == 9_700
+    assert (
+        not np.intersect1d(split.meta.ids, split.train.ids).size and len(split.train.ids) == 9_700
+    )
     full = DATASETS["fashion"].load(DATA, True)
     where = np.searchsorted(full.ids, split.meta.ids)
     assert np.array_equal(full.images[where], split.meta.images) and np.array_equal(
@@ -144,12 +181,20 @@ def test_the_meta_set_is_balanced_clean_and_disjoint_unless_asked():
 
 
 def test_one_seed_decides_everything():
-    options = {"meta_per_class": 20, "noise": "flip", "noise_ratio": 0.4, "imbalance": 0.1, "train_size": 5_000}
+    options = {
+        "meta_per_class": 20,
+        "noise": "flip",
+        "noise_ratio": 0.4,
+        "imbalance": 0.1,
+        "train_size": 5_000,
+    }
     one, same, other = (make_split("fashion", DATA, seed=seed, **options) for seed in (1, 1, 2))
     for name in ("train", "meta", "test"):
         assert np.array_equal(getattr(one, name).ids, getattr(same, name).ids)
     assert np.array_equal(one.given, same.given)
-    assert not np.array_equal(one.meta.ids, other.meta.ids) and not np.array_equal(one.train.ids, other.train.ids)
+    assert not np.array_equal(one.meta.ids, other.meta.ids) and not np.array_equal(
+        one.train.ids, other.train.ids
+    )
     assert np.bincount(one.train.labels).tolist() == gdwlib.long_tail_counts(480, 0.1, 10)
 
 
@@ -169,7 +214,9 @@ def reflect_loop(images, shifts, flips):
         for r in range(height):
             for c in range(width):
                 column = width - 1 - c if flips[k] else c
-                out[k, :, r, c] = images[k, :, mirror(r + down, height), mirror(column + right, width)]
+                out[k, :, r, c] = images[
+                    k, :, mirror(r + down, height), mirror(column + right, width)
+                ]
     return out
 
 
@@ -189,7 +236,9 @@ def test_augmentation_is_torchvisions_pad_crop_flip():
     """Every result is a crop of the reflect-padded image or its mirror image."""
     images = torch.randint(0, 256, (16, 3, 12, 12), dtype=torch.uint8)
     padded = torch.nn.functional.pad(images.float(), (4, 4, 4, 4), mode="reflect").byte()
-    for image, result in zip(padded, augmented(images, torch.Generator().manual_seed(0)), strict=True):
+    for image, result in zip(
+        padded, augmented(images, torch.Generator().manual_seed(0)), strict=True
+    ):
         crops = [image[:, r : r + 12, c : c + 12] for r in range(9) for c in range(9)]
         assert any(torch.equal(result, crop) or torch.equal(result, crop.flip(2)) for crop in crops)
 
@@ -202,12 +251,20 @@ def test_normalisation_and_pooling():
 
 
 def test_an_epoch_visits_every_example_once_and_cycles_the_meta_set():
-    train, meta = zip(*epoch_indices(250, 130, 100, seed=0, epoch=3, device=torch.device("cpu")), strict=True)
-    assert sorted(torch.cat(train).tolist()) == list(range(250)) and [len(part) for part in train] == [100, 100, 50]
+    train, meta = zip(
+        *epoch_indices(250, 130, 100, seed=0, epoch=3, device=torch.device("cpu")), strict=True
+    )
+    assert sorted(torch.cat(train).tolist()) == list(range(250)) and [
+        len(part) for part in train
+    ] == [100, 100, 50]
     assert [len(part) for part in meta] == [100, 100, 100]
     passes = torch.cat(meta)
     assert sorted(passes[:130].tolist()) == sorted(passes[130:260].tolist()) == list(range(130))
-    assert [len(m) for _, m in epoch_indices(250, 30, 100, 0, 0, torch.device("cpu"))] == [30, 30, 30]
+    assert [len(m) for _, m in epoch_indices(250, 30, 100, 0, 0, torch.device("cpu"))] == [
+        30,
+        30,
+        30,
+    ]
     assert not np.array_equal(meta_order(130, 300, 0, 3), meta_order(130, 300, 0, 4))
     lonely = [len(t) for t, _ in epoch_indices(201, 30, 100, 0, 0, torch.device("cpu"))]
     assert lonely == [100, 101]  # batch norm knows no variance of one example
@@ -225,12 +282,17 @@ def test_damaged_files_are_named(tmp_path, monkeypatch):
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     (raw / "train-labels-idx1-ubyte").write_bytes(b"123")
-    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte: altered or truncated \(3 bytes, expected 60008\)"):
+    with pytest.raises(
+        DataError,
+        match=r"train-labels-idx1-ubyte: altered or truncated \(3 bytes, expected 60008\)",
+    ):
         fashion_full(tmp_path, True)
     batches = tmp_path / "cifar-10-batches-py"
     batches.mkdir()
     (batches / "data_batch_3").write_bytes(b"not CIFAR")
-    with pytest.raises(DataError, match=r"data_batch_3: altered or truncated \(MD5 .*delete it and run"):
+    with pytest.raises(
+        DataError, match=r"data_batch_3: altered or truncated \(MD5 .*delete it and run"
+    ):
         DATASETS["cifar10"].load(tmp_path, True)
 
 
@@ -242,19 +304,28 @@ def test_a_failed_download_is_one_line_that_says_what_to_do(tmp_path):
             raise RuntimeError("URLError: name resolution failed\nat line 5")
 
     with pytest.raises(
-        DataError, match=r"^cifar10: not complete in .* could not be downloaded \(URLError: name resolution failed\)"
+        DataError,
+        match=r"^cifar10: not complete in .* could not be downloaded "
+        r"\(URLError: name resolution failed\)",
     ):
         cifar(Unreachable, "cifar10")(tmp_path, True)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 def test_cifar_where_it_is_there(name):
-    if not (DATA / {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]).is_dir():
+    if not (
+        DATA / {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python"}[name]
+    ).is_dir():
         pytest.skip(f"{name} is not in data/")
     split = make_split(name, DATA, meta_per_class=10, noise="uniform", noise_ratio=0.4)
     num_classes = len(split.classes)
-    assert split.train.images.shape == (50_000 - 10 * num_classes, 3, 32, 32) and split.test.images.shape[0] == 10_000
-    assert (split.given != split.train.labels).mean() == pytest.approx(0.4 * (num_classes - 1) / num_classes, abs=0.01)
+    assert (
+        split.train.images.shape == (50_000 - 10 * num_classes, 3, 32, 32)
+        and split.test.images.shape[0] == 10_000
+    )
+    assert (split.given != split.train.labels).mean() == pytest.approx(
+        0.4 * (num_classes - 1) / num_classes, abs=0.01
+    )
 
 
 def test_every_class_has_a_name():

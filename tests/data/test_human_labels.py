@@ -29,7 +29,11 @@ class Hostile:
 
 def published(tmp_path, **changes):
     """A file as published: a zip archive around a pickle of arrays, in protocol 2."""
-    arrays = {"clean_label": TRUE} | {key: (TRUE + k) % 10 for k, key in enumerate(CIFAR10N.values())} | changes
+    arrays = (
+        {"clean_label": TRUE}
+        | {key: (TRUE + k) % 10 for k, key in enumerate(CIFAR10N.values())}
+        | changes
+    )
     path = tmp_path / "CIFAR-10_human.pt"
     torch.save(arrays, path)
     return path
@@ -51,7 +55,9 @@ def test_a_hostile_file_is_refused_without_being_executed(tmp_path, zipped):
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content, protocol=2))
-    with pytest.raises(DataError, match=r"CIFAR-10_human.pt: .*refused without being executed .*put the published"):
+    with pytest.raises(
+        DataError, match=r"CIFAR-10_human.pt: .*refused without being executed .*put the published"
+    ):
         human_labels(path, "worse_label", TRUE, 10)
     assert not marker.exists()
     torch.load(path, weights_only=False) if zipped else pickle.loads(path.read_bytes())
@@ -85,7 +91,8 @@ def test_damaged_and_missing_files_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr("torchvision.datasets.utils.download_url", no_network)
     with pytest.raises(
-        DataError, match=r"missing, and could not be downloaded \(no route to host\); put the published"
+        DataError,
+        match=r"missing, and could not be downloaded \(no route to host\); put the published",
     ):
         human_labels(path, "worse_label", TRUE, 10)
 
@@ -93,7 +100,16 @@ def test_damaged_and_missing_files_are_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("dataset", "rates"),
     [
-        ("cifar10n", {"worst": 40.21, "random1": 17.23, "random2": 18.12, "random3": 17.64, "aggregate": 9.03}),
+        (
+            "cifar10n",
+            {
+                "worst": 40.21,
+                "random1": 17.23,
+                "random2": 18.12,
+                "random3": 17.64,
+                "aggregate": 9.03,
+            },
+        ),
         ("cifar100n", {"noisy": 40.20}),
     ],
 )
@@ -105,13 +121,19 @@ def test_the_published_rates_where_the_files_are_there(dataset, rates):
         pytest.skip(f"{dataset} is not in data/")
     source = gdwlib.DATASETS[dataset]
     true = source.load(data, True).labels
-    assert {n: round(100 * (s(data, true) != true).mean(), 2) for n, s in source.label_sets.items()} == pytest.approx(
-        rates, abs=0.03
-    )
+    assert {
+        n: round(100 * (s(data, true) != true).mean(), 2) for n, s in source.label_sets.items()
+    } == pytest.approx(rates, abs=0.03)
     split = gdwlib.load_split(gdwlib.RunConfig(dataset=dataset, preset="smoke", seed=3))
     clean = gdwlib.load_split(gdwlib.RunConfig(dataset=dataset[:-1], preset="smoke", seed=3))
-    assert np.array_equal(split.train.ids, clean.train.ids) and np.array_equal(split.meta.labels, clean.meta.labels)
-    assert split.wrong_rate == (split.given != split.train.labels).mean() == pytest.approx(0.4, abs=0.06)
+    assert np.array_equal(split.train.ids, clean.train.ids) and np.array_equal(
+        split.meta.labels, clean.meta.labels
+    )
+    assert (
+        split.wrong_rate
+        == (split.given != split.train.labels).mean()
+        == pytest.approx(0.4, abs=0.06)
+    )
 
 
 def test_noise_and_label_set_are_filled_in_and_checked():

@@ -1,8 +1,8 @@
 """A step can be recorded and replayed: all it does is done by tensor operations on the same memory.
 
-Where there is no CUDA device, what a CUDA graph does is done by a stand-in: it logs every tensor operation of a step,
-refuses reading a number back to Python (as a recording does), and replays the operations on the very tensors they were
-recorded with.
+Where there is no CUDA device, what a CUDA graph does is done by a stand-in: it logs every tensor
+operation of a step, refuses reading a number back to Python (as a recording does), and replays the
+operations on the very tensors they were recorded with.
 """
 
 import pytest
@@ -49,7 +49,8 @@ def stand_in(work):
     def replay():
         if recorded:
             log.replay()
-        recorded.append(True)  # other than a CUDA graph, the log has run the step while recording it
+        # other than a CUDA graph, the log has run the step while recording it
+        recorded.append(True)
 
     return replay, outcome
 
@@ -68,7 +69,8 @@ def as_on_an_accelerator(monkeypatch):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_replayed_step_is_the_step(name, device, float64, monkeypatch, as_on_an_accelerator):
-    # Adam's step count is a number in Python on a CPU; on CUDA it is a tensor, and the step capturable
+    # Adam's step count is a number in Python on a CPU; on CUDA it is a tensor, and the step
+    # capturable
     adam = gdwlib.gdw.make_weight_optimizer
     monkeypatch.setattr("gdwlib.gdw.make_weight_optimizer", lambda net, *_: adam(net, "sgd", 1e-2))
     eager, replayed = make(name, 0, device=device), make(name, 0, device=device)
@@ -78,11 +80,17 @@ def test_a_replayed_step_is_the_step(name, device, float64, monkeypatch, as_on_a
         ours, theirs = step(given), eager.step(given)
         torch.testing.assert_close(ours.train_loss, theirs.train_loss, rtol=1e-12, atol=1e-12)
         if theirs.target_weights is not None:
-            torch.testing.assert_close(ours.target_weights, theirs.target_weights, rtol=1e-10, atol=1e-12)
+            torch.testing.assert_close(
+                ours.target_weights, theirs.target_weights, rtol=1e-10, atol=1e-12
+            )
     if name in ("gdw", "mwnet"):
-        replayed.gdw.steps = eager.gdw.steps  # counted in Python, used only where meta_every is not 1
+        # counted in Python, used only where meta_every is not 1
+        replayed.gdw.steps = eager.gdw.steps
     assert_same(replayed, eager)  # where not: is all state changed in place, as `Method` asks?
-    short = moved(batch(9)._replace(**{part: getattr(batch(9), part)[:5] for part in ("x", "y", "index")}), device)
+    short = moved(
+        batch(9)._replace(**{part: getattr(batch(9), part)[:5] for part in ("x", "y", "index")}),
+        device,
+    )
     torch.testing.assert_close(step(short).train_loss, eager.step(short).train_loss)
 
 

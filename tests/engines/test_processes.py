@@ -34,7 +34,9 @@ def network(norm: str) -> nn.Module:
     return nn.Sequential(*layers, *last, nn.Linear(24, C)).double()
 
 
-def steps(method: str, norm: str, engine=None, count: int = 3, last: int | None = None) -> list[torch.Tensor]:
+def steps(
+    method: str, norm: str, engine=None, count: int = 3, last: int | None = None
+) -> list[torch.Tensor]:
     """Everything a method's steps leave and report, float64."""
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(count, N, 3, 6, 6, generator=draw, dtype=torch.float64)
@@ -55,7 +57,9 @@ def steps(method: str, norm: str, engine=None, count: int = 3, last: int | None 
     for step in range(count):
         size = last if last is not None and step == count - 1 else N
         index = torch.arange(size) + step * N
-        outcome = learnt.step(Batch(x[step, :size], y[step, :size], x_meta[step], y_meta[step], index))
+        outcome = learnt.step(
+            Batch(x[step, :size], y[step, :size], x_meta[step], y_meta[step], index)
+        )
         outcomes += [value for value in vars(outcome).values() if value is not None]
     state = [value for learner in learnt.learners for value in learner.model.state_dict().values()]
     if "weight_net" in learnt.networks():
@@ -65,8 +69,12 @@ def steps(method: str, norm: str, engine=None, count: int = 3, last: int | None 
 
 CASES = [
     *((method, norm, None) for method in METHODS for norm in ("group", "batch")),
-    ("gdw", "plain", None), ("gdw", "average", None), ("gdw", "batch", 3), ("gdw", "average", 1), ("base", "group", 1),
-]  # fmt: skip
+    ("gdw", "plain", None),
+    ("gdw", "average", None),
+    ("gdw", "batch", 3),
+    ("gdw", "average", 1),
+    ("base", "group", 1),
+]
 
 
 def take_part(rank: int, port: int, results) -> None:
@@ -87,7 +95,9 @@ def shared(tmp_path_factory):
     return torch.load(file, weights_only=True)
 
 
-@pytest.mark.parametrize("case", range(len(CASES)), ids=["-".join(map(str, case)) for case in CASES])
+@pytest.mark.parametrize(
+    "case", range(len(CASES)), ids=["-".join(map(str, case)) for case in CASES]
+)
 def test_two_processes_give_the_numbers_of_one(shared, case):
     method, norm, last = CASES[case]
     alone = steps(method, norm, last=last)
@@ -96,11 +106,30 @@ def test_two_processes_give_the_numbers_of_one(shared, case):
         torch.testing.assert_close(mine, whole, rtol=1e-10, atol=1e-10)
 
 
-RUN = ["--method", "gdw", "--noise", "uniform", "--noise-ratio", "0.6", "--preset", "smoke", "--precision", "float64"]
+RUN = [
+    "--method",
+    "gdw",
+    "--noise",
+    "uniform",
+    "--noise-ratio",
+    "0.6",
+    "--preset",
+    "smoke",
+    "--precision",
+    "float64",
+]
 
 
 def torchrun(*flags: str, outputs: Path) -> subprocess.Popen:
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+    ]
     command += ["-m", "gdwlib", "run", *RUN, *flags, "--outputs", str(outputs)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
@@ -121,14 +150,21 @@ def rank_of(outputs: Path, rank: int) -> int:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     config = gdwlib.RunConfig(
-        method="gdw", noise="uniform", noise_ratio=0.6, preset="smoke", precision="float64", epochs=4
+        method="gdw",
+        noise="uniform",
+        noise_ratio=0.6,
+        preset="smoke",
+        precision="float64",
+        epochs=4,
     )
     return gdwlib.run(config, outputs=tmp_path_factory.mktemp("alone"), progress=False)
 
 
 @pytest.mark.ci
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_on(tmp_path, alone, rank):
+def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_on(
+    tmp_path, alone, rank
+):
     job = torchrun("--epochs", "4", outputs=tmp_path)
     told = []
     for line in job.stderr:
@@ -139,8 +175,11 @@ def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_o
     told += job.communicate(timeout=60)[1].splitlines(keepends=True)
     assert job.returncode != 0
     ours = [line for line in told if line.startswith("gdwlib run:")]
-    assert ours == ["gdwlib run: a process of this run has ended; finished epochs are kept, and the same command goes "
-                    "on from there\n"], "".join(told)  # fmt: skip
+    assert ours == [
+        "gdwlib run: a process of this run has ended; finished epochs are kept, and "
+        "the same command goes "
+        "on from there\n"
+    ], "".join(told)
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "checkpoint.pt").exists() and not (folder / "result.json").exists()
 
@@ -151,7 +190,10 @@ def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_o
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert len(metrics) == 4
     for mine, whole in zip(metrics, alone.metrics, strict=True):
-        assert mine["test_accuracy"] == whole["test_accuracy"] and mine["increased"] == whole["increased"]
+        assert (
+            mine["test_accuracy"] == whole["test_accuracy"]
+            and mine["increased"] == whole["increased"]
+        )
         for name in ("train_loss", "meta_loss", "clean_weight"):
             assert mine[name] == pytest.approx(whole[name], rel=1e-10)
     assert json.loads((folder / "config.json").read_text())["environment"]["processes"] == 2
@@ -161,7 +203,9 @@ def test_a_killed_process_ends_the_run_with_one_line_and_the_same_command_goes_o
     "flags, message",
     [
         (["--noise-ratio", "2"], "noise_ratio: must be in [0, 1]"),
-        pytest.param(["--replicas", "2"], "--replicas: of a run in one process alone", marks=pytest.mark.ci),
+        pytest.param(
+            ["--replicas", "2"], "--replicas: of a run in one process alone", marks=pytest.mark.ci
+        ),
         pytest.param(["--wait"], "--wait: of a run in one process alone", marks=pytest.mark.ci),
     ],
 )
@@ -172,10 +216,14 @@ def test_what_is_wrong_is_said_once(tmp_path, flags, message):
 
 
 def test_a_run_that_another_has_is_refused_once(tmp_path):
-    config = gdwlib.RunConfig(method="gdw", noise="uniform", noise_ratio=0.6, preset="smoke", precision="float64")
+    config = gdwlib.RunConfig(
+        method="gdw", noise="uniform", noise_ratio=0.6, preset="smoke", precision="float64"
+    )
     with RunFolder(tmp_path, config).locked():
         err = torchrun(outputs=tmp_path).communicate(timeout=60)[1]
-    assert err.count("gdwlib run:") == err.count("is training this run; wait for it or stop it") == 1, err
+    assert (
+        err.count("gdwlib run:") == err.count("is training this run; wait for it or stop it") == 1
+    ), err
 
 
 def test_networks_that_drift_apart_end_the_run(monkeypatch):

@@ -36,10 +36,17 @@ def moved(of, device):
 def make(name, seed, lr=0.1, device="cpu"):
     model = small_network(seed).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=0.9, weight_decay=5e-4)
-    config = gdwlib.RunConfig(method=name, preset="smoke", noise="uniform", noise_ratio=0.4, seed=seed)
+    config = gdwlib.RunConfig(
+        method=name, preset="smoke", noise="uniform", noise_ratio=0.4, seed=seed
+    )
     some = moved(batch(100 + seed), device)
     context = MethodContext(
-        C, some.y.repeat(3), some.x_meta, some.y_meta, 0.4, lambda: small_network(seed + 50).to(device)
+        C,
+        some.y.repeat(3),
+        some.x_meta,
+        some.y_meta,
+        0.4,
+        lambda: small_network(seed + 50).to(device),
     )
     method = METHODS[name](model, optimizer, context, config.settings, config.learning_rates)
     for epoch in range(config.total_epochs):  # to the last phase
@@ -56,7 +63,9 @@ def train(method, seed, engine=bilevel, steps=3):
 
 
 def assert_same(ours, theirs):
-    for a, b in zip(*(torch.utils._pytree.tree_leaves(m.state_dict()) for m in (ours, theirs)), strict=True):
+    for a, b in zip(
+        *(torch.utils._pytree.tree_leaves(m.state_dict()) for m in (ours, theirs)), strict=True
+    ):
         if isinstance(a, torch.Tensor):
             torch.testing.assert_close(a.cpu(), b.cpu(), rtol=1e-10, atol=1e-10)
         else:
@@ -76,7 +85,9 @@ def test_every_method_trains_together_as_alone(float64, name):
 
 def test_replicas_of_different_rates_and_lengths(float64):
     """As when they go on from checkpoints of different epochs."""
-    alone, together = ([make("gdw", 0, 0.1), make("gdw", 1, 0.02), make("gdw", 2, 0.05)] for _ in range(2))
+    alone, together = (
+        [make("gdw", 0, 0.1), make("gdw", 1, 0.02), make("gdw", 2, 0.05)] for _ in range(2)
+    )
     for seed, method in enumerate(alone):
         train(method, seed, steps=seed + 1)
     jobs = [lambda engine, k=k: train(together[k], k, engine, steps=k + 1) for k in range(3)]
@@ -156,12 +167,17 @@ class ChannelSoftmax(nn.Module):
     "model, reason",
     [
         (ChannelSoftmax(), "mixes channels"),
-        (nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Dropout(0.5), nn.Linear(16, C)), "draws random numbers"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(192, 16), nn.Dropout(0.5), nn.Linear(16, C)),
+            "draws random numbers",
+        ),
     ],
 )
 def test_a_network_that_cannot_be_widened_is_refused(model, reason):
     params = {name: p.detach() for name, p in model.named_parameters()}
-    errors = train_replicas([lambda engine: engine.forward(model.train(), params, {}, batch(0).x)] * 2)
+    errors = train_replicas(
+        [lambda engine: engine.forward(model.train(), params, {}, batch(0).x)] * 2
+    )
     assert all(isinstance(error, ValueError) and reason in str(error) for error in errors)
 
 
@@ -169,8 +185,12 @@ def test_a_network_that_cannot_be_widened_is_refused(model, reason):
     "make_network",
     [
         lambda: torchvision.models.resnet18(num_classes=C),
-        lambda: nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.GELU(), nn.Flatten(), nn.Linear(288, C)),
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(192, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, C)),
+        lambda: nn.Sequential(
+            nn.Conv2d(3, 8, 3), nn.GroupNorm(2, 8), nn.GELU(), nn.Flatten(), nn.Linear(288, C)
+        ),
+        lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(192, 7), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, C)
+        ),
     ],
     ids=["resnet18", "group norm", "mlp"],
 )
@@ -199,7 +219,9 @@ def test_an_interruption_ends_every_thread():
 
 
 def test_runs_trained_together_leave_the_records_of_runs_alone(tmp_path):
-    config = gdwlib.RunConfig(preset="smoke", noise="uniform", noise_ratio=0.4, precision="float64", epochs=3)
+    config = gdwlib.RunConfig(
+        preset="smoke", noise="uniform", noise_ratio=0.4, precision="float64", epochs=3
+    )
     configs = [dataclasses.replace(config, seed=seed) for seed in range(2)]
     alone = [gdwlib.run(own, outputs=tmp_path / "alone", progress=False) for own in configs]
     together = gdwlib.run_replicas(configs, outputs=tmp_path / "together", progress=False)
@@ -211,7 +233,10 @@ def test_runs_trained_together_leave_the_records_of_runs_alone(tmp_path):
             for key in ("train_loss", "meta_loss", "clean_weight", "mislabelled_weight"):
                 assert a[key] == pytest.approx(b[key], rel=1e-10)
         torch.testing.assert_close(
-            torch.load(ours.path / "model.pt"), torch.load(theirs.path / "model.pt"), rtol=1e-10, atol=1e-10
+            torch.load(ours.path / "model.pt"),
+            torch.load(theirs.path / "model.pt"),
+            rtol=1e-10,
+            atol=1e-10,
         )
     stamps = [(record.path / "result.json").stat().st_mtime_ns for record in together]
     again = gdwlib.run_replicas(configs, outputs=tmp_path / "together", progress=False)
@@ -220,6 +245,9 @@ def test_runs_trained_together_leave_the_records_of_runs_alone(tmp_path):
 
 def test_replicas_differ_in_the_seed_and_nothing_else():
     config = gdwlib.RunConfig(preset="smoke")
-    for wrong in ([config, config], [config, gdwlib.RunConfig(preset="smoke", seed=1, method="base")]):
+    for wrong in (
+        [config, config],
+        [config, gdwlib.RunConfig(preset="smoke", seed=1, method="base")],
+    ):
         with pytest.raises(ValueError, match="replicas: must be of different seeds"):
             gdwlib.run_replicas(wrong)

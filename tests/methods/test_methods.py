@@ -1,4 +1,5 @@
-"""One battery over every method, and what each one's definition says, checked against other code or by hand."""
+"""One battery over every method, and what each one's definition says, checked against other code or
+by hand."""
 
 import copy
 import math
@@ -35,7 +36,8 @@ class Net(nn.Module):
 
 
 def build(name, dtype=torch.float64, epoch=None, **fields):
-    """A method on a small network, and a batch; `epoch` starts one, by default the last of the run."""
+    """A method on a small network, and a batch; `epoch` starts one, by default the last of the
+    run."""
     config = gdwlib.RunConfig(method=name, preset="smoke", **{"epochs": 4} | fields)
     torch.manual_seed(3)
     new_network = lambda: Net().to(dtype)  # noqa: E731
@@ -46,15 +48,20 @@ def build(name, dtype=torch.float64, epoch=None, **fields):
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)
     method = METHODS[name](model, optimizer, context, config.settings, config.learning_rates)
     index = torch.randperm(N)[:n]
-    batch = Batch(torch.randn(n, 2, 6, 6, dtype=dtype), labels[index], x_meta[:m], context.y_meta[:m], index)
+    batch = Batch(
+        torch.randn(n, 2, 6, 6, dtype=dtype), labels[index], x_meta[:m], context.y_meta[:m], index
+    )
     last = config.total_epochs - 1
-    for start in range(last + 1) if epoch is None else [epoch]:  # glc's second phase begins in the middle
+    # glc's second phase begins in the middle
+    for start in range(last + 1) if epoch is None else [epoch]:
         method.start_epoch(start)
     return method, batch
 
 
 def leaves(state):
-    return [value for value in torch.utils._pytree.tree_leaves(state) if isinstance(value, torch.Tensor)]
+    return [
+        value for value in torch.utils._pytree.tree_leaves(state) if isinstance(value, torch.Tensor)
+    ]
 
 
 def assert_same(ours, theirs):
@@ -86,7 +93,9 @@ def test_finite_on_hard_input(name, epoch, case):
         out = method.step(batch)
         for value in (out.train_loss, out.meta_loss, out.target_weights):
             assert value is None or value.isfinite().all()
-    assert all(value.isfinite().all() for value in leaves(method.state_dict()) if value.is_floating_point())
+    assert all(
+        value.isfinite().all() for value in leaves(method.state_dict()) if value.is_floating_point()
+    )
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -122,13 +131,25 @@ def test_a_step_moves_the_network_and_its_running_statistics_once(name):
         (lambda b: {"y_meta": b.y_meta + C}, ValueError, "y_meta: labels must lie in 0..4"),
         (lambda b: {"y": b.y.double()}, ValueError, "y: labels must be integers"),
         (lambda b: {"y": b.y[:-1]}, ValueError, "x, y: expected a non-empty batch"),
-        (lambda b: {"x_meta": b.x_meta[:0], "y_meta": b.y_meta[:0]}, ValueError, "x_meta, y_meta: expected"),
-        (lambda b: {"x": b.x.index_fill(0, torch.tensor(1), torch.nan)}, FloatingPointError, "x: holds NaN"),
+        (
+            lambda b: {"x_meta": b.x_meta[:0], "y_meta": b.y_meta[:0]},
+            ValueError,
+            "x_meta, y_meta: expected",
+        ),
+        (
+            lambda b: {"x": b.x.index_fill(0, torch.tensor(1), torch.nan)},
+            FloatingPointError,
+            "x: holds NaN",
+        ),
         (lambda b: {"x_meta": b.x_meta / 0}, FloatingPointError, "x_meta: holds NaN or infinite"),
-        (lambda b: {"x": b.x[:, :1], "x_meta": b.x_meta[:, :1]}, ValueError, "x.*the model's forward pass failed"),
+        (
+            lambda b: {"x": b.x[:, :1], "x_meta": b.x_meta[:, :1]},
+            ValueError,
+            "x.*the model's forward pass failed",
+        ),
         (lambda b: {"x_meta": b.x_meta.float()}, ValueError, "x_meta: must be like x"),
     ],
-)  # fmt: skip
+)
 def test_bad_input_is_named_and_changes_nothing(name, change, error, message):
     method, batch = build(name)
     before = copy.deepcopy(method.state_dict())
@@ -153,7 +174,11 @@ def test_reports_what_it_weights(name):
         assert weights.mean() == pytest.approx(1)
     if name in ("glc", "soft_label", "gen_label", "coteaching", "mwnet"):
         assert weights.max() <= 1
-    assert (out.class_weights is not None) == (out.first_weights is not None) == (name in ("gdw", "mwnet"))
+    assert (
+        (out.class_weights is not None)
+        == (out.first_weights is not None)
+        == (name in ("gdw", "mwnet"))
+    )
 
 
 @pytest.mark.parametrize("name", OWN_LOSS)
@@ -165,21 +190,32 @@ def test_the_logit_gradient_is_autograd_of_the_methods_own_loss(name, epoch, sca
         method.step(batch)  # so that the labels are not one-hot
     logits = (scale * torch.randn(n, C, dtype=torch.float64)).requires_grad_()
     (expected,) = torch.autograd.grad(method.losses(logits, batch).sum(), logits)
-    torch.testing.assert_close(method.logit_gradient(logits.detach(), batch), expected, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        method.logit_gradient(logits.detach(), batch), expected, rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", ["l2rw", "insw", "mwnet", "gdw"])
 def test_what_is_reported_is_what_the_step_used(name):
-    """θ moves along the mean over the batch of (reported weight)·(p - y), and along nothing else but weight decay."""
+    """θ moves along the mean over the batch of (reported weight)·(p - y), and along nothing else
+    but weight decay."""
     method, batch = build(name)
     model, y = copy.deepcopy(method.model).train(), batch.y
     out = method.step(batch)
     logits = model(batch.x)
     p = logits.softmax(1).detach()
-    weights = out.class_weights if out.class_weights is not None else out.target_weights[:, None].expand_as(p)
-    grads = torch.autograd.grad(logits, list(model.parameters()), weights * (p - F.one_hot(y, C)) / n)
+    weights = (
+        out.class_weights
+        if out.class_weights is not None
+        else out.target_weights[:, None].expand_as(p)
+    )
+    grads = torch.autograd.grad(
+        logits, list(model.parameters()), weights * (p - F.one_hot(y, C)) / n
+    )
     lr = method.optimizer.param_groups[0]["lr"]
-    for (key, new), old, g in zip(method.model.named_parameters(), model.parameters(), grads, strict=True):
+    for (key, new), old, g in zip(
+        method.model.named_parameters(), model.parameters(), grads, strict=True
+    ):
         torch.testing.assert_close(new, old - lr * (g + 5e-4 * old), rtol=1e-9, atol=1e-12, msg=key)
 
 
@@ -198,12 +234,18 @@ def test_l2rw_weights_are_the_clipped_meta_gradient_at_zero():
     method, batch = build("l2rw")
     eps = torch.zeros(n, dtype=torch.float64, requires_grad=True)
     (g,), meta_loss = hyper_gradient(
-        method.model, learning_rate(method), lambda z, e: (e * nll(z, batch.y)).sum(), [eps], *batch_x(batch)
+        method.model,
+        learning_rate(method),
+        lambda z, e: (e * nll(z, batch.y)).sum(),
+        [eps],
+        *batch_x(batch),
     )
     expected = (-g).clamp(min=0)
     assert 0 < (expected > 0).sum() < n  # the clip acts
     out = method.step(batch)
-    torch.testing.assert_close(out.target_weights / n, expected / expected.sum(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        out.target_weights / n, expected / expected.sum(), rtol=1e-9, atol=1e-12
+    )
     torch.testing.assert_close(out.meta_loss, meta_loss)
 
 
@@ -215,7 +257,8 @@ def test_l2rw_where_no_example_helps_leaves_decay_and_momentum(monkeypatch):
     method, batch = build("l2rw")
     before = copy.deepcopy(method.model.state_dict())
     monkeypatch.setattr(
-        "gdwlib.learner.Pass.look_ahead", lambda self, *a: (torch.zeros_like(self.logits), torch.tensor(1.0))
+        "gdwlib.learner.Pass.look_ahead",
+        lambda self, *a: (torch.zeros_like(self.logits), torch.tensor(1.0)),
     )
     out = method.step(batch)
     assert (out.target_weights == 0).all()
@@ -230,7 +273,11 @@ def test_insw_update():
     before = method.phi.clone()
     phi = method.phi[batch.index].clone().requires_grad_()
     (g,), _ = hyper_gradient(
-        method.model, learning_rate(method), lambda z, f: (f * nll(z, batch.y)).mean(), [phi], *batch_x(batch)
+        method.model,
+        learning_rate(method),
+        lambda z, f: (f * nll(z, batch.y)).mean(),
+        [phi],
+        *batch_x(batch),
     )
     out = method.step(batch)
     expected = (phi.detach() / 1.5 - g).clamp(min=1e-5)
@@ -252,7 +299,9 @@ def test_soft_label_update(kind):
         return -(soft * z.log_softmax(1)).sum(1).mean()
 
     model = copy.deepcopy(method.model)
-    (g,), meta_loss = hyper_gradient(method.model, learning_rate(method), first_loss, [learned], *batch_x(batch))
+    (g,), meta_loss = hyper_gradient(
+        method.model, learning_rate(method), first_loss, [learned], *batch_x(batch)
+    )
     if kind == "labels":
         g = g - g.mean(1, keepdim=True)  # CE's derivative in the label, along the simplex
     expected = learned.detach() - 0.2 * g / g.abs().sum(1).mean()
@@ -265,9 +314,14 @@ def test_soft_label_update(kind):
     torch.testing.assert_close(new, expected.clamp(0, 1), rtol=1e-9, atol=1e-12)
     grads = torch.autograd.grad(first_loss(model.train()(batch.x), new), list(model.parameters()))
     lr = learning_rate(method)
-    for k, (ours, old, g) in enumerate(zip(method.model.parameters(), model.parameters(), grads, strict=True)):
+    for k, (ours, old, g) in enumerate(
+        zip(method.model.parameters(), model.parameters(), grads, strict=True)
+    ):
         torch.testing.assert_close(
-            ours, old - lr * (0.9 * buffer[k]["momentum_buffer"] + g + 5e-4 * old), rtol=1e-9, atol=1e-12
+            ours,
+            old - lr * (0.9 * buffer[k]["momentum_buffer"] + g + 5e-4 * old),
+            rtol=1e-9,
+            atol=1e-12,
         )
 
 
@@ -278,7 +332,9 @@ def test_gen_label_update():
     s = method.label_logits[batch.index].clone().requires_grad_()
 
     def divergence(z, s):  # torch.mean of the elements, as the authors' code does
-        return F.kl_div(s.log_softmax(1), z.log_softmax(1), log_target=True, reduction="none").mean()
+        return F.kl_div(
+            s.log_softmax(1), z.log_softmax(1), log_target=True, reduction="none"
+        ).mean()
 
     model = copy.deepcopy(method.model)
     (g,), meta_loss = hyper_gradient(method.model, 0.5, divergence, [s], *batch_x(batch))
@@ -296,7 +352,11 @@ def test_gen_label_update():
 
 def test_mwnet_with_normalised_weights():
     method, batch = build(
-        "mwnet", normalise_weights=True, weight_optimizer="sgd", weight_lr=0.5, weight_weight_decay=0.0
+        "mwnet",
+        normalise_weights=True,
+        weight_optimizer="sgd",
+        weight_lr=0.5,
+        weight_weight_decay=0.0,
     )
     net = method.gdw.weight_net
     phi = {k: p.detach().clone().requires_grad_() for k, p in net.named_parameters()}
@@ -307,10 +367,12 @@ def test_mwnet_with_normalised_weights():
         return n * w / w.sum()
 
     grads, meta_loss = hyper_gradient(
-        copy.deepcopy(method.model), learning_rate(method),
+        copy.deepcopy(method.model),
+        learning_rate(method),
         lambda z, *values: (weights(dict(zip(phi, values, strict=True))) * nll(z, batch.y)).mean(),
-        list(phi.values()), *batch_x(batch),
-    )  # fmt: skip
+        list(phi.values()),
+        *batch_x(batch),
+    )
     out = method.step(batch)
     torch.testing.assert_close(out.meta_loss, meta_loss)
     moved = {
@@ -340,17 +402,25 @@ def test_focal_loss(gamma, sigmoid):
         expected = -((1 - p) ** gamma) * p.log()
     torch.testing.assert_close(method.losses(logits, batch), expected, rtol=1e-10, atol=1e-13)
     (gradient,) = torch.autograd.grad(expected.sum(), logits)
-    torch.testing.assert_close(method.logit_gradient(logits.detach(), batch), gradient, rtol=1e-8, atol=1e-12)
+    torch.testing.assert_close(
+        method.logit_gradient(logits.detach(), batch), gradient, rtol=1e-8, atol=1e-12
+    )
     for extreme in (1e-9, 50.0, 1e3, 1e5):  # the network is certain, rightly or wrongly
         certain = extreme * torch.randn(n, C)
-        assert method.logit_gradient(certain, batch).isfinite().all() and method.losses(certain, batch).isfinite().all()
+        assert (
+            method.logit_gradient(certain, batch).isfinite().all()
+            and method.losses(certain, batch).isfinite().all()
+        )
 
 
 def test_focal_at_gamma_zero_is_base():
     method, batch = build("focal", focal_gamma=0.0)
     logits = torch.randn(n, C, dtype=torch.float64)
     torch.testing.assert_close(
-        method.logit_gradient(logits, batch), logits.softmax(1) - F.one_hot(batch.y, C), rtol=1e-12, atol=1e-14
+        method.logit_gradient(logits, batch),
+        logits.softmax(1) - F.one_hot(batch.y, C),
+        rtol=1e-12,
+        atol=1e-14,
     )
 
 
@@ -360,11 +430,15 @@ def test_sigmoid_focal_starts_rare_and_does_not_decay_that_bias():
     assert (bias == -math.log(C - 1)).all()
     *_, group = method.optimizer.param_groups
     assert group["weight_decay"] == 0 and [id(p) for p in group["params"]] == [id(bias)]
-    assert sum(len(g["params"]) for g in method.optimizer.param_groups) == len([*method.model.parameters()])
+    assert sum(len(g["params"]) for g in method.optimizer.param_groups) == len(
+        [*method.model.parameters()]
+    )
     method.step(batch)
 
 
-@pytest.mark.parametrize("largest, mu, classes, low, high", [(5000, 0.01, 10, 0.050, 4.0), (500, 0.1, 100, 0.26, 2.5)])
+@pytest.mark.parametrize(
+    "largest, mu, classes, low, high", [(5000, 0.01, 10, 0.050, 4.0), (500, 0.1, 100, 0.26, 2.5)]
+)
 def test_class_balanced_weights(largest, mu, classes, low, high):
     """Against the definition, and the ranges known for CIFAR-10 and CIFAR-100."""
     counts = torch.tensor(gdwlib.long_tail_counts(largest, mu, classes))
@@ -372,14 +446,18 @@ def test_class_balanced_weights(largest, mu, classes, low, high):
     expected = [(1 - 0.9999) / (1 - 0.9999 ** int(count)) for count in counts]
     np.testing.assert_allclose(weights, classes * np.array(expected) / sum(expected), rtol=1e-9)
     assert weights.sum() == pytest.approx(classes)
-    assert weights.min() == pytest.approx(low, rel=0.06) and weights.max() == pytest.approx(high, rel=0.06)
+    assert weights.min() == pytest.approx(low, rel=0.06) and weights.max() == pytest.approx(
+        high, rel=0.06
+    )
 
 
 def test_class_balanced_divides_by_the_batch_not_by_the_weights():
     method, batch = build("class_balanced", cb_beta=0.9)
     w = effective_number_weights(torch.bincount(method.context.labels, minlength=C), 0.9)
     logits = torch.randn(n, C, dtype=torch.float64, requires_grad=True)
-    (expected,) = torch.autograd.grad(F.cross_entropy(logits, batch.y, w, reduction="sum") / n, logits)
+    (expected,) = torch.autograd.grad(
+        F.cross_entropy(logits, batch.y, w, reduction="sum") / n, logits
+    )
     torch.testing.assert_close(method.logit_gradient(logits.detach(), batch) / n, expected)
 
 
@@ -405,12 +483,14 @@ def test_glc_estimates_by_class_in_eval_mode_and_survives_zeros():
         p = method.model.eval()(method.context.x_meta).softmax(1)
     rows = torch.stack([p[method.context.y_meta == k].mean(0) for k in range(C)])
     torch.testing.assert_close(method.estimate(), rows)
-    method.corruption = torch.eye(C, dtype=torch.float64)  # a label of probability zero under most classes
+    # a label of probability zero under most classes
+    method.corruption = torch.eye(C, dtype=torch.float64)
     for logits in (torch.zeros(n, C), -1e4 * F.one_hot(batch.y, C)):
         assert method.losses(logits.double(), batch).isfinite().all()
         assert method.logit_gradient(logits.double(), batch).isfinite().all()
     clean = method.logit_gradient(torch.zeros(n, C, dtype=torch.float64), batch)
-    torch.testing.assert_close(clean, 1 / C - F.one_hot(batch.y, C).double())  # no noise: cross entropy
+    # no noise: cross entropy
+    torch.testing.assert_close(clean, 1 / C - F.one_hot(batch.y, C).double())
 
 
 def test_glc_mixes_the_meta_images_in_as_often_as_the_union_has_them():
@@ -429,15 +509,20 @@ def test_coteaching_exchanges_the_easiest():
     losses = [nll(network(batch.x), batch.y) for network in (one, two)]
     kept = [values.detach().argsort()[: int(0.6 * n)] for values in losses]
     lr = learning_rate(method)
-    for network, values, chosen, learner in zip((one, two), losses, reversed(kept), method.learners, strict=True):
+    for network, values, chosen, learner in zip(
+        (one, two), losses, reversed(kept), method.learners, strict=True
+    ):
         grads = torch.autograd.grad(values[chosen].mean(), list(network.parameters()))
-        for ours, old, g in zip(learner.model.parameters(), network.parameters(), grads, strict=True):
+        for ours, old, g in zip(
+            learner.model.parameters(), network.parameters(), grads, strict=True
+        ):
             torch.testing.assert_close(ours, old - lr * (g + 5e-4 * old), rtol=1e-9, atol=1e-12)
     assert not torch.equal(one.conv.weight, two.conv.weight)
 
 
 @pytest.mark.parametrize(
-    "epochs, expected", [(80, [1, 1 - 0.36 / 9, 1 - 0.36 * 8 / 9, 0.64, 0.64]), (4, [1, 0.64, 0.64])]
+    "epochs, expected",
+    [(80, [1, 1 - 0.36 / 9, 1 - 0.36 * 8 / 9, 0.64, 0.64]), (4, [1, 0.64, 0.64])],
 )
 def test_coteaching_forget_schedule(epochs, expected):
     method, _ = build("coteaching", epochs=epochs, epoch=0, forget_rate=0.36)
@@ -446,7 +531,10 @@ def test_coteaching_forget_schedule(epochs, expected):
     for epoch in at:
         method.start_epoch(epoch)
         kept.append(method.kept)
-        assert all(learner.optimizer.param_groups[0]["lr"] == learning_rate(method) for learner in method.learners)
+        assert all(
+            learner.optimizer.param_groups[0]["lr"] == learning_rate(method)
+            for learner in method.learners
+        )
     assert kept == pytest.approx(expected)
     method.kept = 1 - 0.54
     assert method.easiest(torch.rand(100)).sum() == 46  # not 45, by rounding
@@ -461,18 +549,25 @@ def test_coteaching_is_told_the_true_rate(tmp_path):
 
 def test_finetune_is_base_until_its_end(tmp_path):
     base, tuned = (
-        gdwlib.run(gdwlib.RunConfig(method=name, preset="smoke", epochs=2), outputs=tmp_path, progress=False)
+        gdwlib.run(
+            gdwlib.RunConfig(method=name, preset="smoke", epochs=2),
+            outputs=tmp_path,
+            progress=False,
+        )
         for name in ("base", "finetune")
     )
     accuracies = [[line["test_accuracy"] for line in record.metrics] for record in (base, tuned)]
     assert accuracies[1][:2] == accuracies[0] and len(accuracies[1]) == 2 + EPOCHS
     assert {line["learning_rate"] for line in tuned.metrics[2:]} == {1e-3}
     assert tuned.result["best_accuracy"] == max(accuracies[1][2:])
-    assert tuned.final_accuracy == pytest.approx(np.mean(accuracies[1][-2:]))  # as many as the schedule has
+    # as many as the schedule has
+    assert tuned.final_accuracy == pytest.approx(np.mean(accuracies[1][-2:]))
 
 
 def test_glc_reports_its_second_phase_alone(tmp_path):
-    record = gdwlib.run(gdwlib.RunConfig(method="glc", preset="smoke"), outputs=tmp_path, progress=False)
+    record = gdwlib.run(
+        gdwlib.RunConfig(method="glc", preset="smoke"), outputs=tmp_path, progress=False
+    )
     accuracies = [line["test_accuracy"] for line in record.metrics]
     assert [line["phase"] for line in record.metrics] == [1, 1, 2, 2]
     assert record.final_accuracy == pytest.approx(np.mean(accuracies[2:]))
@@ -493,8 +588,15 @@ def test_gen_label_switches_by_share_of_the_schedule(epochs, warm):
 
 
 def test_the_authors_recipes():
-    lt = gdwlib.RunConfig(method="mwnet", recipe="authors", imbalance=0.01, preset="paper", dataset="cifar10")
-    assert (lt.weight_optimizer, lt.weight_lr, lt.normalise_weights, lt.nesterov) == ("sgd", 1e-5, True, True)
+    lt = gdwlib.RunConfig(
+        method="mwnet", recipe="authors", imbalance=0.01, preset="paper", dataset="cifar10"
+    )
+    assert (lt.weight_optimizer, lt.weight_lr, lt.normalise_weights, lt.nesterov) == (
+        "sgd",
+        1e-5,
+        True,
+        True,
+    )
     assert (lt.epochs, lt.meta_per_class, lt.schedule) == (100, 10, "mwnet-imbalance")
     noisy = gdwlib.RunConfig(method="mwnet", recipe="authors", preset="paper", dataset="cifar10")
     assert (noisy.weight_optimizer, noisy.weight_lr, noisy.normalise_weights, noisy.epochs) == (
@@ -505,9 +607,18 @@ def test_the_authors_recipes():
     )
     small = gdwlib.RunConfig(method="class_balanced", recipe="authors", imbalance=0.01)
     assert (small.epochs, small.batch_size, small.weight_decay) == (11, 100, 2e-4)
-    focal = gdwlib.RunConfig(method="focal", recipe="authors", imbalance=0.01, preset="paper", focal_gamma=0.5)
-    assert (focal.focal_gamma, focal.focal_sigmoid, focal.epochs, focal.batch_size) == (0.5, True, 200, 128)
-    with pytest.raises(ValueError, match="recipe: the authors' own is there for mwnet, l2rw, focal, class_balanced"):
+    focal = gdwlib.RunConfig(
+        method="focal", recipe="authors", imbalance=0.01, preset="paper", focal_gamma=0.5
+    )
+    assert (focal.focal_gamma, focal.focal_sigmoid, focal.epochs, focal.batch_size) == (
+        0.5,
+        True,
+        200,
+        128,
+    )
+    with pytest.raises(
+        ValueError, match="recipe: the authors' own is there for mwnet, l2rw, focal, class_balanced"
+    ):
         gdwlib.RunConfig(method="glc", recipe="authors")
     assert gdwlib.RunConfig(**vars(lt)) == lt and "-mwnet-authors-mu0.01-" in lt.run_id
 
@@ -522,7 +633,16 @@ def test_schedules_drop_where_their_authors_do():
         ("mwnet", 120): {0: 1, 79: 1, 80: 0.1, 99: 0.1, 100: 0.01, 119: 0.01},
         ("mwnet-imbalance", 100): {79: 1, 80: 0.1, 89: 0.1, 90: 0.01},
         ("l2rw", 160): {79: 1, 80: 0.1, 119: 0.1, 120: 0.01},
-        ("class-balanced", 200): {0: 0.2, 3: 0.8, 4: 1, 159: 1, 160: 0.01, 179: 0.01, 180: 1e-4, 199: 1e-4},
+        ("class-balanced", 200): {
+            0: 0.2,
+            3: 0.8,
+            4: 1,
+            159: 1,
+            160: 0.01,
+            179: 0.01,
+            180: 1e-4,
+            199: 1e-4,
+        },
         ("cosine", 80): {0: 1, 40: 0.5, 79: (1 + math.cos(math.pi * 79 / 80)) / 2},
     }
     assert {name for name, _ in drops} == set(SCHEDULES)

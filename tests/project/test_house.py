@@ -7,18 +7,31 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "gdwlib"
 FLOORS = (  # each imports what stands before it
-    "_types", "weighting", "forward_mode", "bilevel", "learner", "models", "gdw",  # the thin library
+    # the thin library
+    "_types", "weighting", "forward_mode", "bilevel", "learner", "models", "gdw",
     "data", "methods", "engines", "runs", "sweeps", "companion", "bench", "cli", "__main__",
 )  # fmt: skip
-FILES = [path.relative_to(PACKAGE) for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+FILES = [
+    path.relative_to(PACKAGE)
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path != PACKAGE / "__init__.py"
+]
 
 
 def imported(file: Path) -> set[str]:
     """The floors that a file imports from, also within functions."""
     found = set()
     for node in ast.walk(ast.parse((PACKAGE / file).read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "gdwlib":
-            names = [alias.name for alias in node.names] if node.module == "gdwlib" else [node.module.split(".")[1]]
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.split(".")[0] == "gdwlib"
+        ):
+            names = (
+                [alias.name for alias in node.names]
+                if node.module == "gdwlib"
+                else [node.module.split(".")[1]]
+            )
             found.update(name for name in names if name != "__version__")
         elif isinstance(node, ast.Import):
             found.update(a.name.split(".")[1] for a in node.names if a.name.startswith("gdwlib."))
@@ -34,6 +47,10 @@ def test_imports_go_one_way(file):
 
 def test_the_roots_of_package_and_tests_are_short():
     assert len([path for path in PACKAGE.iterdir() if path.suffix == ".py"]) <= 9
-    folders = {path.name for path in (PACKAGE.parent / "tests").iterdir() if path.is_dir() and path.name[0] != "_"}
+    folders = {
+        path.name
+        for path in (PACKAGE.parent / "tests").iterdir()
+        if path.is_dir() and path.name[0] != "_"
+    }
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()}
     assert folders - {"project"} <= rooms

@@ -1,4 +1,5 @@
-"""JupyterLab for real: its server, a kernel and a browser; every notebook run from top to bottom as a reader would."""
+"""JupyterLab for real: its server, a kernel and a browser; every notebook run from top to bottom as
+a reader would."""
 
 import json
 import os
@@ -17,21 +18,29 @@ from papermill.parameterize import parameterize_notebook
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
 SECONDS = 300  # for one notebook
-DIFFERENT = ("00_quickstart", "03_two_stage_weights", "11_scorecard")  # from each other; the rest is left to CI
+# from each other; the rest is left to CI
+DIFFERENT = ("00_quickstart", "03_two_stage_weights", "11_scorecard")
 SETTINGS = {  # no question about news; every output in the page, also below its end
     "apputils-extension/notification": {"fetchNews": "false"},
     "notebook-extension/tracker": {"windowingMode": "none"},
 }
-READY = """() => { const w = window.jupyterapp?.shell.currentWidget, k = w?.sessionContext?.session?.kernel;
+READY = """() => { const w = window.jupyterapp?.shell.currentWidget;
+    const k = w?.sessionContext?.session?.kernel;
     return w?.context?.isReady && w.content.widgets.length === w.content.model.cells.length
         && k?.connectionStatus === 'connected' && k.status === 'idle' }"""
-CELLS = """() => jupyterapp.shell.currentWidget.content.widgets.filter(w => w.model.type === 'code').map(w => ({
-    source: w.model.sharedModel.source, count: w.model.executionCount,
-    outputs: w.model.outputs.toJSON().map(o => ({type: o.output_type, kinds: Object.keys(o.data ?? {}),
-                                                  text: String(o.text ?? o.evalue ?? ''),
-                                                  plain: String(o.data?.['text/plain'] ?? '')}))}))"""
+CELLS = """() => jupyterapp.shell.currentWidget.content.widgets
+    .filter(w => w.model.type === 'code')
+    .map(w => ({
+        source: w.model.sharedModel.source, count: w.model.executionCount,
+        outputs: w.model.outputs.toJSON().map(o => ({
+            type: o.output_type, kinds: Object.keys(o.data ?? {}),
+            text: String(o.text ?? o.evalue ?? ''),
+            plain: String(o.data?.['text/plain'] ?? '')}))}))"""
 IDLE = "() => jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 LOADED = """() => Array.from(document.querySelectorAll('.jp-OutputArea-output img'))
     .map(image => image.complete && image.naturalWidth > 50)"""
@@ -70,25 +79,37 @@ def lab(folder, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", str(folder), "--no-browser", "--allow-root"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1"]
+    command += [
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        "--ServerApp.ip=127.0.0.1",
+    ]
     command += ["--IdentityProvider.token=reader", "--LabApp.expose_app_in_browser=True"]
     command += [
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
     folders = {"CONFIG_DIR": "config", "DATA_DIR": "data", "RUNTIME_DIR": "runtime"}
-    environment = os.environ | {f"JUPYTER_{name}": str(home / value) for name, value in folders.items()}
-    environment |= {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+    environment = os.environ | {
+        f"JUPYTER_{name}": str(home / value) for name, value in folders.items()
+    }
+    environment |= {
+        f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")
+    }
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         begun = time.time()
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/status?token=reader", timeout=5).close()
+                urllib.request.urlopen(
+                    f"http://127.0.0.1:{port}/api/status?token=reader", timeout=5
+                ).close()
                 break
             except OSError:
-                assert server.poll() is None and time.time() < begun + 120, (home / "log").read_text()
+                assert server.poll() is None and time.time() < begun + 120, (
+                    home / "log"
+                ).read_text()
                 time.sleep(0.3)
         yield f"http://127.0.0.1:{port}/lab/tree/{{}}?token=reader&reset"
     finally:
@@ -105,7 +126,12 @@ def browser():
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+        options = [
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+        ]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
         browser.close()
@@ -131,22 +157,34 @@ def run_all(page, address: str) -> list[dict]:
         failed = any(output["type"] == "error" for cell in cells for output in cell["outputs"])
         if page.evaluate(IDLE) and (failed or all(cell["count"] for cell in cells)):
             return page.evaluate(CELLS)
-        assert time.time() < end, f"not finished after {SECONDS} s: {[cell['count'] for cell in cells]}"
+        assert time.time() < end, (
+            f"not finished after {SECONDS} s: {[cell['count'] for cell in cells]}"
+        )
         time.sleep(0.3)
 
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(path, id=path.stem, marks=[pytest.mark.ci] * (path.stem not in DIFFERENT)) for path in NOTEBOOKS],
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.ci] * (path.stem not in DIFFERENT))
+        for path in NOTEBOOKS
+    ],
 )
 def test_a_reader_runs_it(path, lab, page):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     cells = run_all(page, lab.format(path.name))
-    assert not [(cell["source"], o["text"]) for cell in cells for o in cell["outputs"] if o["type"] == "error"]
+    assert not [
+        (cell["source"], o["text"])
+        for cell in cells
+        for o in cell["outputs"]
+        if o["type"] == "error"
+    ]
     assert [cell["count"] for cell in cells] == list(range(1, len(cells) + 1)) and not errors
     drawing = [cell for cell in cells if "\nfigure = " in f"\n{cell['source']}"]
-    without = [c["source"] for c in drawing if not any("image/png" in o["kinds"] for o in c["outputs"])]
+    without = [
+        c["source"] for c in drawing if not any("image/png" in o["kinds"] for o in c["outputs"])
+    ]
     loaded = page.evaluate(LOADED)
     assert drawing and not without and len(loaded) >= len(drawing) and all(loaded)
     # a run's progress is one line, kept up to date: no red blocks, no bars that are stuck at zero
@@ -168,10 +206,16 @@ def the_explorer_is_live(page, cells: list[dict]) -> None:
     page.wait_for_timeout(500)
     before = image.get_attribute("src")
     place.locator("input[type=checkbox]").uncheck()
-    page.wait_for_function("before => document.querySelector('.widget-vbox img')?.src !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('.widget-vbox img')?.src !== before", arg=before
+    )
     constrained_no_more = image.get_attribute("src")
-    assert constrained_no_more != before and place.locator(".widget-slider, .widget-hslider").count() >= 4
+    assert (
+        constrained_no_more != before
+        and place.locator(".widget-slider, .widget-hslider").count() >= 4
+    )
     place.locator("select").first.select_option(index=1)
     page.wait_for_function(
-        "before => document.querySelector('.widget-vbox img')?.src !== before", arg=constrained_no_more
+        "before => document.querySelector('.widget-vbox img')?.src !== before",
+        arg=constrained_no_more,
     )

@@ -37,13 +37,17 @@ def locked():
             requirement = Requirement(line.rstrip("\\ "))
             (specifier,) = requirement.specifier
             assert specifier.operator == "==", line
-            pins.setdefault(canonicalize_name(requirement.name), []).append((specifier.version, requirement.marker))
+            pins.setdefault(canonicalize_name(requirement.name), []).append(
+                (specifier.version, requirement.marker)
+            )
     return pins
 
 
 def required(project, extras):
     """Every requirement of the project with these extras, its references to itself followed."""
-    for text in project["dependencies"] + [r for extra in extras for r in project["optional-dependencies"][extra]]:
+    for text in project["dependencies"] + [
+        r for extra in extras for r in project["optional-dependencies"][extra]
+    ]:
         requirement = Requirement(text)
         if canonicalize_name(requirement.name) == project["name"]:
             yield from required(project | {"dependencies": []}, requirement.extras)
@@ -58,7 +62,9 @@ def test_the_lock_satisfies_every_requirement():
         found = pins.get(canonicalize_name(requirement.name))
         assert found, f"{requirement.name} is not in requirements.lock; run `make lock`"
         for version, _ in found:
-            assert version in requirement.specifier, f"{requirement} against {version}; run `make lock`"
+            assert version in requirement.specifier, (
+                f"{requirement} against {version}; run `make lock`"
+            )
 
 
 def test_the_lock_has_hashes_and_names_no_address():
@@ -76,7 +82,10 @@ def test_the_conda_environment_asks_for_this_project():
 
 def test_every_package_is_installed():
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    there = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "gdwlib").rglob("__init__.py")}
+    there = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for path in (ROOT / "gdwlib").rglob("__init__.py")
+    }
     assert set(listed) == there
 
 
@@ -88,7 +97,11 @@ def test_committed_notebooks_were_executed_in_order_and_carry_figures(path):
     # nbval does not compare cells without an execution count
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = [output for cell in code for output in cell["outputs"]]
-    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert not [
+        output
+        for output in outputs
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     tagged = [k for k, cell in enumerate(code) if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1 and "gdwlib.check_parameters(" in "".join(code[tagged[0] + 1]["source"])
@@ -111,8 +124,13 @@ def test_the_scorecard_needs_no_records(execute, tmp_path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_misspelt_notebook_parameter_is_an_error(path):
-    """Of each notebook the cells up to the check, without a kernel; papermill hands parameters over as a cell."""
-    code = ["".join(cell["source"]) for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    """Of each notebook the cells up to the check, without a kernel; papermill hands parameters over
+    as a cell."""
+    code = [
+        "".join(cell["source"])
+        for cell in json.loads(path.read_text())["cells"]
+        if cell["cell_type"] == "code"
+    ]
     before, parameters, check = code[:3]
     assert "preset = " in parameters and "gdwlib.check_parameters(" in check
     for given, message in (
@@ -125,7 +143,9 @@ def test_a_misspelt_notebook_parameter_is_an_error(path):
 
 @pytest.mark.filterwarnings("default")
 def test_papermill_is_told_of_a_misspelt_parameter(execute):
-    with pytest.raises(papermill.PapermillExecutionError, match="no parameter 'presett'; did you mean 'preset'"):
+    with pytest.raises(
+        papermill.PapermillExecutionError, match="no parameter 'presett'; did you mean 'preset'"
+    ):
         execute(ROOT / "notebooks" / "09_cost.ipynb", {"presett": "smoke"})
 
 
@@ -136,18 +156,24 @@ SHAPE = re.compile(r"\((?:N|n|m|M|C|K|F|channels|largest)\b[^)]*\)|[Ee]xamples p
 def unwrapped(part):
     """The function of a property, a cached one, a class method or a static one."""
     names = ("fget", "func", "__func__")
-    return next((getattr(part, name) for name in names if getattr(part, name, None) is not None), part)
+    return next(
+        (getattr(part, name) for name in names if getattr(part, name, None) is not None), part
+    )
 
 
 @pytest.mark.parametrize("name", gdwlib.__all__)
 def test_public_names_are_documented(name):
-    """Everything has a docstring of its own; where arrays or tensors go in or out, with their shapes."""
+    """Everything has a docstring of its own; where arrays or tensors go in or out, with their
+    shapes."""
     thing = getattr(gdwlib, name)
     if name not in PUBLIC:  # registries and constants, of which their module speaks
         return
-    assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), name  # a dataclass's own signature is none
+    # a dataclass's own signature is none
+    assert thing.__doc__ and not thing.__doc__.startswith(f"{name}("), name
     of_class = vars(thing).items() if inspect.isclass(thing) else ()
-    parts = {key: inspect.unwrap(unwrapped(part)) for key, part in of_class if not key.startswith("_")}
+    parts = {
+        key: inspect.unwrap(unwrapped(part)) for key, part in of_class if not key.startswith("_")
+    }
     methods = [part for part in parts.values() if inspect.isfunction(part)]
     assert not [method for method in methods if not method.__doc__]
     made = [(thing.__init__, thing.__doc__)] if inspect.isclass(thing) else [(thing, thing.__doc__)]
@@ -159,11 +185,20 @@ def test_public_names_are_documented(name):
 
 
 def names_spoken_of(path):
-    """The names of gdwlib in a notebook's text that lead to something; and what it links to must be there."""
-    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(path.read_text())["cells"]]
+    """The names of gdwlib in a notebook's text that lead to something; and what it links to must be
+    there."""
+    cells = [
+        (cell["cell_type"], "".join(cell["source"]))
+        for cell in json.loads(path.read_text())["cells"]
+    ]
     text = "\n".join(source for kind, source in cells if kind == "markdown")
     code = ast.parse("\n".join(source for kind, source in cells if kind == "code"))
-    known = {alias.name for node in ast.walk(code) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    known = {
+        alias.name
+        for node in ast.walk(code)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
     found = set()
     for name in re.findall(r"`((?:\w+\.)+\w+)(?:\(.*?\))?`", text):
         first, *rest = name.split(".")
@@ -190,19 +225,31 @@ def test_notebooks_speak_of_what_exists():
     assert len(set().union(*spoken.values())) > 5, spoken
 
 
-DRAWN_FROM_CODE = {("00_quickstart", 0), ("02_zero_mean_constraint", 0)}  # the data; a descent on one logit
+# the data; a descent on one logit
+DRAWN_FROM_CODE = {("00_quickstart", 0), ("02_zero_mean_constraint", 0)}
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_figures_name_their_runs(path):
-    """What they are drawn from, runs or measurements; and these are there, but for the runs of notebook 10's folder."""
-    outputs = [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])]
-    images = [base64.b64decode(o["data"]["image/png"]) for o in outputs if "image/png" in o.get("data", {})]
+    """What they are drawn from, runs or measurements; and these are there, but for the runs of
+    notebook 10's folder."""
+    outputs = [
+        output
+        for cell in json.loads(path.read_text())["cells"]
+        for output in cell.get("outputs", [])
+    ]
+    images = [
+        base64.b64decode(o["data"]["image/png"])
+        for o in outputs
+        if "image/png" in o.get("data", {})
+    ]
     named = [Image.open(io.BytesIO(image)).info.get("Keywords", "").split() for image in images]
     assert {(path.stem, k) for k, sources in enumerate(named) if not sources} == {
         (name, k) for name, k in DRAWN_FROM_CODE if name == path.stem
     }
-    for source in {source for sources in named for source in sources if not source.startswith("folder-")}:
+    for source in {
+        source for sources in named for source in sources if not source.startswith("folder-")
+    }:
         outputs = project_folder("outputs")
         assert (outputs / "runs" / source).is_dir() or (outputs / source).is_file(), source
 
@@ -211,11 +258,15 @@ def test_figures_name_their_runs(path):
 def test_a_wheel_runs_the_quickstarts_path(tmp_path):
     """Built and installed elsewhere, without a checkout: notebook 00's runs and its table."""
     source = tmp_path / "source"  # builds leave files behind
-    shutil.copytree(ROOT / "gdwlib", source / "gdwlib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "gdwlib", source / "gdwlib", ignore=shutil.ignore_patterns("__pycache__")
+    )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True)
+    subprocess.run(
+        [*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, source], check=True
+    )
     (wheel,) = tmp_path.glob("gdwlib-*.whl")
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     (tmp_path / "elsewhere").mkdir()
@@ -223,8 +274,10 @@ def test_a_wheel_runs_the_quickstarts_path(tmp_path):
         "import gdwlib; from gdwlib.companion import plots, tables\n"
         "setting = dict(dataset='fashion', noise='uniform', noise_ratio=0.6, preset='smoke')\n"
         "methods = ('base', 'meta_only', 'mwnet', 'gdw')\n"
-        "records = [gdwlib.run(gdwlib.RunConfig(method=m, **setting), progress=False) for m in methods]\n"
-        "print(gdwlib.__file__); print(len(plots.accuracy_table(records)), tables.paper_numbers().shape[0])"
+        "records = [gdwlib.run(gdwlib.RunConfig(method=m, **setting), progress=False) for m in "
+        "methods]\n"
+        "print(gdwlib.__file__); print(len(plots.accuracy_table(records)), "
+        "tables.paper_numbers().shape[0])"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     del environment["GDWLIB_OUTPUTS"]  # of the tests

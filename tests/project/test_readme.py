@@ -21,7 +21,14 @@ BLOCKS = {
     what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
     for what in ("GDW(", "add_table(", 'METHODS["gce"]', "GCESettings", "DATASETS[", "NOISES[")
 }
-FILES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md", "outputs/README.md", "profiles/README.md"]
+FILES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "data/README.md",
+    "outputs/README.md",
+    "profiles/README.md",
+]
 COMMANDS = [
     line
     for file in FILES
@@ -35,7 +42,8 @@ def small_is_smoke(tmp_path, monkeypatch):
     """Runs of seconds, kept elsewhere; what a block registers is forgotten afterwards."""
     monkeypatch.setitem(PRESETS, "small", PRESETS["smoke"])
     monkeypatch.setattr(
-        "gdwlib.runs.folders.project_folder", lambda name: (tmp_path if name == "outputs" else ROOT) / name
+        "gdwlib.runs.folders.project_folder",
+        lambda name: (tmp_path if name == "outputs" else ROOT) / name,
     )
     registries = (gdwlib.METHODS, gdwlib.DATASETS, gdwlib.NOISES)
     before = [dict(registry) for registry in registries]
@@ -66,10 +74,21 @@ def test_a_table_from_python(small_is_smoke):
 
     def some(count):
         labels = np.arange(count) % 3
-        return labels[:, None] + draw.normal(size=(count, 4)), np.array(["bolt", "nut", "screw"])[labels]
+        return labels[:, None] + draw.normal(size=(count, 4)), np.array(["bolt", "nut", "screw"])[
+            labels
+        ]
 
-    (features, labels), (trusted_features, trusted_labels), (new_features, _) = some(120), some(30), some(5)
-    names = dict(features=features, labels=labels, trusted_features=trusted_features, trusted_labels=trusted_labels)
+    (features, labels), (trusted_features, trusted_labels), (new_features, _) = (
+        some(120),
+        some(30),
+        some(5),
+    )
+    names = dict(
+        features=features,
+        labels=labels,
+        trusted_features=trusted_features,
+        trusted_labels=trusted_labels,
+    )
     names["new_features"] = new_features
     exec(BLOCKS["add_table("], names)
     assert len(names["predictions"]) == 5 and names["remarks"] == []
@@ -86,8 +105,13 @@ def test_a_method_of_ones_own(small_is_smoke):
     assert record.config["method"] == "gce" and np.isfinite(record.final_accuracy)
     evidence = Evidence(record.path.parents[1])
     frame = tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
-    assert frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy) and frame.loc["gdw", "seeds"] == 0
-    (config,) = tables.table_configs(2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0])
+    assert (
+        frame.loc["gce", "ours"] == pytest.approx(record.final_accuracy)
+        and frame.loc["gdw", "seeds"] == 0
+    )
+    (config,) = tables.table_configs(
+        2, "fashion", "small", methods=["gce"], levels=[0.6], seeds=[0]
+    )
     assert config.run_id == record.path.name
 
 
@@ -97,7 +121,10 @@ def test_a_hyperparameter_of_ones_own(small_is_smoke, capsys):
     exec(BLOCKS["GCESettings"], names)
     config = names["config"]
     assert config.gce_q == 0.5 and config.run_id != gdwlib.RunConfig(method="gce_q").run_id
-    logits, batch = torch.randn(6, 10), gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6))
+    logits, batch = (
+        torch.randn(6, 10),
+        gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6)),
+    )
     method = object.__new__(names["GCEWithSettings"])
     method.settings = config.settings
     p = logits.softmax(1).diagonal()
@@ -116,9 +143,9 @@ def test_a_data_set_of_ones_own(small_is_smoke):
     exec(BLOCKS["DATASETS["], names := {})
     split = gdwlib.load_split(gdwlib.RunConfig.of_record(names["record"].config))
     pixels = np.concatenate([split.train.images, split.meta.images]) / 255
-    assert pixels.mean() == pytest.approx(split.mean[0], abs=0.01) and pixels.std() == pytest.approx(
-        split.std[0], abs=0.01
-    )
+    assert pixels.mean() == pytest.approx(
+        split.mean[0], abs=0.01
+    ) and pixels.std() == pytest.approx(split.std[0], abs=0.01)
     assert len(split.test.labels) == 360 and names["record"].final_accuracy > 15
 
 
@@ -145,10 +172,14 @@ def test_its_other_commands_exist():
     assert len(papermill) == 2
     for words in papermill:
         cells = json.loads((ROOT / words[1]).read_text())["cells"]
-        (parameters,) = (c["source"] for c in cells if "parameters" in c["metadata"].get("tags", []))
+        (parameters,) = (
+            c["source"] for c in cells if "parameters" in c["metadata"].get("tags", [])
+        )
         given = [words[k + 1] for k, word in enumerate(words) if word == "-p"]
         given += re.findall(r"{(\w+):", " ".join(words))
-        assert given and all(any(line.startswith(f"{name} = ") for line in parameters) for name in given)
+        assert given and all(
+            any(line.startswith(f"{name} = ") for line in parameters) for name in given
+        )
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,4 +1,5 @@
-"""`make site` from what is committed: links lead somewhere, nothing is fetched, figures tell where they come from."""
+"""`make site` from what is committed: links lead somewhere, nothing is fetched, figures tell where
+they come from."""
 
 import importlib.util
 import json
@@ -30,7 +31,9 @@ def test_the_site(build, tmp_path, capfd):
     assert time.time() - before < 240  # two minutes where nothing else runs
     site = tmp_path / "html"
     pages = {path.relative_to(site).as_posix(): path.read_text() for path in site.rglob("*.html")}
-    assert len([name for name in pages if name.startswith("notebooks/")]) == len(list(ROOT.glob("notebooks/*.ipynb")))
+    assert len([name for name in pages if name.startswith("notebooks/")]) == len(
+        list(ROOT.glob("notebooks/*.ipynb"))
+    )
     fetched = re.compile(r"""<(?:script|link|img)[^>]+(?:src|href)=["'](?:https?:)?//""")
     assert not [name for name, text in pages.items() if fetched.search(text)]
     assert (site / "searchindex.js").is_file() and "data-theme" in "".join(pages.values())
@@ -49,7 +52,10 @@ def test_the_site(build, tmp_path, capfd):
     from_runs = [one for one in every if one["seeds"]]
     assert len(from_runs) >= 15 and all(one["code"] and one["hashes"] for one in from_runs)
     run = from_runs[0]["runs"][0]
-    assert run in pages[f"notebooks/{from_runs[0]['notebook']}.html"] and (ROOT / "outputs" / "runs" / run).is_dir()
+    assert (
+        run in pages[f"notebooks/{from_runs[0]['notebook']}.html"]
+        and (ROOT / "outputs" / "runs" / run).is_dir()
+    )
 
 
 def test_broken_links_are_found(build, tmp_path):

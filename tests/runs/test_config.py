@@ -20,12 +20,28 @@ from gdwlib.runs.config import PRESETS, RunConfig, fields_described
 
 
 def test_the_paper_preset_is_the_official_setting():
-    config = RunConfig(dataset="cifar10", method="gdw", noise="uniform", noise_ratio=0.4, preset="paper")
+    config = RunConfig(
+        dataset="cifar10", method="gdw", noise="uniform", noise_ratio=0.4, preset="paper"
+    )
     official = {
-        "model": "resnet32", "epochs": 80, "batch_size": 100, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4,
-        "weight_lr": 1e-3, "weight_weight_decay": 1e-4, "class_lr": 100.0, "clip": 0.2, "meta_per_class": 100,
-        "augment": True, "pool": 1, "train_size": None, "zero_mean": True, "meta_every": 1, "meta_overlap": False,
-    }  # fmt: skip
+        "model": "resnet32",
+        "epochs": 80,
+        "batch_size": 100,
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 5e-4,
+        "weight_lr": 1e-3,
+        "weight_weight_decay": 1e-4,
+        "class_lr": 100.0,
+        "clip": 0.2,
+        "meta_per_class": 100,
+        "augment": True,
+        "pool": 1,
+        "train_size": None,
+        "zero_mean": True,
+        "meta_every": 1,
+        "meta_overlap": False,
+    }
     assert {name: getattr(config, name) for name in official} == official
     hundred = RunConfig(dataset="cifar100", preset="paper")
     assert (hundred.class_lr, hundred.meta_per_class) == (1000.0, 10)
@@ -41,11 +57,15 @@ def test_explicit_fields_win_over_the_preset():
 def test_every_preset_exists_for_every_dataset(preset, dataset):
     own = {"folder": {"data_folder": "d"}, "table": {"data_file": "f.csv"}}.get(dataset)
     config = RunConfig(
-        dataset=dataset, preset=preset, **(own | {"trusted": "t", "fingerprint": "read before"} if own else {})
+        dataset=dataset,
+        preset=preset,
+        **(own | {"trusted": "t", "fingerprint": "read before"} if own else {}),
     )
     if preset == "small" and dataset in PRESETS[preset] and not own and dataset != "clothing1m":
         total = config.train_size
-        assert config.meta_per_class * len(gdwlib.DATASETS[dataset].classes) / total == pytest.approx(0.02)
+        assert config.meta_per_class * len(
+            gdwlib.DATASETS[dataset].classes
+        ) / total == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(
@@ -98,12 +118,25 @@ def test_an_unknown_field_names_the_nearest():
 def test_run_ids_are_unique_to_what_changes_the_result():
     base = RunConfig(noise="uniform", noise_ratio=0.4)
     changes = [
-        {}, {"seed": 1}, {"noise": "flip"}, {"noise_ratio": 0.6}, {"method": "mwnet"}, {"clip": 0.1},
+        {},
+        {"seed": 1},
+        {"noise": "flip"},
+        {"noise_ratio": 0.6},
+        {"method": "mwnet"},
+        {"clip": 0.1},
         {"zero_mean": False},
-        {"meta_overlap": True}, {"epochs": 3}, {"class_lr": 7.0}, {"precision": "float64"}, {"preset": "smoke"},
-        {"dataset": "cifar10"}, {"imbalance": 0.1}, {"meta_every": 2},
-    ]  # fmt: skip
-    ids = [RunConfig(**{"noise": "uniform", "noise_ratio": 0.4} | change).run_id for change in changes]
+        {"meta_overlap": True},
+        {"epochs": 3},
+        {"class_lr": 7.0},
+        {"precision": "float64"},
+        {"preset": "smoke"},
+        {"dataset": "cifar10"},
+        {"imbalance": 0.1},
+        {"meta_every": 2},
+    ]
+    ids = [
+        RunConfig(**{"noise": "uniform", "noise_ratio": 0.4} | change).run_id for change in changes
+    ]
     assert len(set(ids)) == len(changes)
     assert dataclasses.replace(base, device="cpu").run_id == base.run_id
     assert RunConfig(noise="uniform", noise_ratio=0.4).run_id == base.run_id
@@ -123,7 +156,11 @@ def test_a_new_setting_at_its_default_leaves_run_ids_alone(monkeypatch):
 
     before = RunConfig(method="focal").run_id
     monkeypatch.setattr(gdwlib.METHODS["focal"], "Settings", Later)
-    assert RunConfig(method="focal").run_id == before != RunConfig(method="focal", focal_alpha=2).run_id
+    assert (
+        RunConfig(method="focal").run_id
+        == before
+        != RunConfig(method="focal", focal_alpha=2).run_id
+    )
 
 
 def test_a_new_algorithm_version_is_a_new_run(monkeypatch):
@@ -137,7 +174,14 @@ def test_check_parameters(monkeypatch):
 
     mine = {"In": [], "project": "of a startup file"}
     monkeypatch.setattr(IPython, "get_ipython", lambda: SimpleNamespace(user_ns_hidden=mine))
-    names = {"__name__": "x", "_i": "", "math": math, "Path": type, "preset": "small", "live_seed": None} | mine
+    names = {
+        "__name__": "x",
+        "_i": "",
+        "math": math,
+        "Path": type,
+        "preset": "small",
+        "live_seed": None,
+    } | mine
     valid = {"preset": ("smoke", "small"), "live_seed": int}
     check_parameters(dict(names), **valid)
     with pytest.raises(ValueError, match="no parameter 'live_sed'; did you mean 'live_seed'"):
@@ -182,7 +226,8 @@ def test_the_core_needs_no_plotting_or_notebook_package():
     """A bare GPU node has torch, torchvision and numpy."""
     code = (
         "import sys, gdwlib, gdwlib.runs.training, gdwlib.cli.main; gdwlib.METHODS; "
-        "bad = {'seaborn', 'pandas', 'scipy', 'matplotlib', 'IPython', 'beartype', 'nbformat'} & set(sys.modules); "
+        "bad = {'seaborn', 'pandas', 'scipy', 'matplotlib', 'IPython', 'beartype', 'nbformat'} & "
+        "set(sys.modules); "
         "assert not bad, bad"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
@@ -200,11 +245,15 @@ def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
             self.optimizer.zero_grad()
             loss.mean().backward()
             self.optimizer.step()
-            return StepResult(loss.mean(), None, (-loss).exp())  # attached to the graph, as a user's may be
+            # attached to the graph, as a user's may be
+            return StepResult(loss.mean(), None, (-loss).exp())
 
     monkeypatch.setitem(gdwlib.METHODS, "mine", Mine)
     records = [
-        gdwlib.run(RunConfig(method=method, noise="flip", noise_ratio=0.4, preset="smoke"), outputs=tmp_path)
+        gdwlib.run(
+            RunConfig(method=method, noise="flip", noise_ratio=0.4, preset="smoke"),
+            outputs=tmp_path,
+        )
         for method in ("mine", "gdw")
     ]
     assert list(plots.accuracy_table(records).index) == ["GDW", "mine"]
@@ -216,11 +265,18 @@ def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "fields, message",
     [
-        ({"method": "base", "focal_gamma": 1.0}, "focal_gamma: a setting of focal, which base does not have"),
-        ({"method": "base", "focal_gamma": 2.0}, "focal_gamma: a setting of focal"),  # the default, said in vain
+        (
+            {"method": "base", "focal_gamma": 1.0},
+            "focal_gamma: a setting of focal, which base does not have",
+        ),
+        # the default, said in vain
+        ({"method": "base", "focal_gamma": 2.0}, "focal_gamma: a setting of focal"),
         ({"method": "mwnet", "clip": 0.1}, "clip: a setting of gdw, which mwnet does not have"),
         ({"method": "gdw", "normalise_weights": True}, "normalise_weights: a setting of mwnet"),
-        ({"method": "l2rw", "weight_lr": 0.1}, "weight_lr: a setting of mwnet and gdw, which l2rw does not have"),
+        (
+            {"method": "l2rw", "weight_lr": 0.1},
+            "weight_lr: a setting of mwnet and gdw, which l2rw does not have",
+        ),
     ],
 )
 def test_a_setting_of_another_method_is_refused(fields, message):
@@ -230,16 +286,22 @@ def test_a_setting_of_another_method_is_refused(fields, message):
 
 @pytest.mark.parametrize("method", gdwlib.METHODS)
 def test_a_methods_settings_are_its_own(method):
-    """And what a run is written as gives the run again, also where an older record names all methods' settings."""
+    """And what a run is written as gives the run again, also where an older record names all
+    methods' settings."""
     config = RunConfig(method=method, preset="smoke")
     assert (
-        pickle.loads(pickle.dumps(config)) == config == RunConfig(**vars(config)) == RunConfig.of_record(vars(config))
+        pickle.loads(pickle.dumps(config))
+        == config
+        == RunConfig(**vars(config))
+        == RunConfig.of_record(vars(config))
     )
     own = {field.name for field in dataclasses.fields(config.settings)}
     everything = {name for name, field in fields_described().items() if field.methods}
     assert own <= vars(config).keys() and not (everything - own) & vars(config).keys()
     older = vars(config) | {"focal_gamma": 2.0, "clip": 0.2, "cb_beta": 0.9999} | vars(config)
-    assert RunConfig.of_record(older) == config and RunConfig.of_record(older).run_id == config.run_id
+    assert (
+        RunConfig.of_record(older) == config and RunConfig.of_record(older).run_id == config.run_id
+    )
     with pytest.raises(ValueError, match="method: make a new RunConfig to change it"):
         dataclasses.replace(config, method="focal" if method != "focal" else "base")
 
@@ -251,4 +313,13 @@ def test_public_names_survive_the_import_of_every_module():
         if module.name != "gdwlib.__main__":
             importlib.import_module(module.name)
     assert {name: getattr(gdwlib, name) for name in gdwlib.__all__} == before
-    assert set(before) >= {"GDW", "RunConfig", "run", "suspects", "predict", "METHODS", "zero_mean", "load_split"}
+    assert set(before) >= {
+        "GDW",
+        "RunConfig",
+        "run",
+        "suspects",
+        "predict",
+        "METHODS",
+        "zero_mean",
+        "load_split",
+    }

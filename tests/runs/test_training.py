@@ -26,7 +26,10 @@ def smoke(**fields):
 
 
 def timeless(metrics):
-    return [{k: v for k, v in line.items() if not k.endswith(("seconds", "per_second"))} for line in metrics]
+    return [
+        {k: v for k, v in line.items() if not k.endswith(("seconds", "per_second"))}
+        for line in metrics
+    ]
 
 
 @pytest.mark.parametrize("method", gdwlib.METHODS)
@@ -38,14 +41,18 @@ def test_every_method_is_deterministic_and_leaves_global_randomness_alone(method
     second = gdwlib.run(smoke(method=method), outputs=tmp_path / "b", progress=False)
     assert torch.equal(state, torch.get_rng_state())
     assert timeless(first.metrics) == timeless(second.metrics)
-    np.testing.assert_array_equal(first.examples["target_weights"], second.examples["target_weights"])
+    np.testing.assert_array_equal(
+        first.examples["target_weights"], second.examples["target_weights"]
+    )
     other = gdwlib.run(smoke(method=method, seed=1), outputs=tmp_path / "a", progress=False)
     assert timeless(first.metrics) != timeless(other.metrics)
 
 
 @pytest.mark.parametrize("method", gdwlib.METHODS)
 def test_every_method_learns(method, tmp_path):
-    config = gdwlib.RunConfig(method=method, preset="smoke", epochs=8, train_size=1000, meta_per_class=20)
+    config = gdwlib.RunConfig(
+        method=method, preset="smoke", epochs=8, train_size=1000, meta_per_class=20
+    )
     record = gdwlib.run(config, outputs=tmp_path, progress=False)
     assert record.result["last_accuracy"] > 45  # chance is 10
     assert record.metrics[-1]["train_loss"] < 0.6 * record.metrics[0]["train_loss"]
@@ -56,11 +63,19 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     record = gdwlib.run(config, outputs=tmp_path, progress=False)
     folder = tmp_path / "runs" / config.run_id
     assert {path.name for path in folder.iterdir()} == {
-        "config.json", "metrics.jsonl", "examples.npz", "model.pt", "model.json", "weight_net.pt", "result.json"
-    }  # fmt: skip
+        "config.json",
+        "metrics.jsonl",
+        "examples.npz",
+        "model.pt",
+        "model.json",
+        "weight_net.pt",
+        "result.json",
+    }
     written = json.loads((folder / "config.json").read_text())
     assert written["config"] == dataclasses.asdict(config)
-    assert {"gdwlib", "git_revision", "torch", "device", "threads", "runs_per_gpu"} <= set(written["environment"])
+    assert {"gdwlib", "git_revision", "torch", "device", "threads", "runs_per_gpu"} <= set(
+        written["environment"]
+    )
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, 8))
     assert lines[0]["learning_rate"] == 0.1 and lines[6]["learning_rate"] == pytest.approx(
@@ -75,11 +90,16 @@ def test_the_record_is_what_the_contract_says(tmp_path):
     np.testing.assert_array_equal(record.examples["given_labels"], split.given)
     assert np.isfinite(record.examples["target_weights"]).all()
     wrong = record.examples["given_labels"] != record.examples["true_labels"]
-    assert lines[-1]["mislabelled_weight"] == pytest.approx(record.examples["target_weights"][wrong].mean(), rel=1e-5)
+    assert lines[-1]["mislabelled_weight"] == pytest.approx(
+        record.examples["target_weights"][wrong].mean(), rel=1e-5
+    )
     network = record.model(10, 1)
     from gdwlib.runs.loading import DeviceLoader
 
-    assert DeviceLoader(config, split, torch.device("cpu")).test_accuracy(network) == result["last_accuracy"]
+    assert (
+        DeviceLoader(config, split, torch.device("cpu")).test_accuracy(network)
+        == result["last_accuracy"]
+    )
 
 
 def test_base_reports_no_weights_as_null(tmp_path):
@@ -102,7 +122,9 @@ def test_a_complete_record_is_loaded_and_needs_no_model_file(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "examples.npz", "config.json", "model.pt", "result.json"])
+@pytest.mark.parametrize(
+    "name", ["metrics.jsonl", "examples.npz", "config.json", "model.pt", "result.json"]
+)
 def test_a_damaged_record_is_said_and_computed_again(name, tmp_path, capfd):
     config = smoke(method="base")
     first = gdwlib.run(config, outputs=tmp_path, progress=False)
@@ -164,7 +186,10 @@ def test_a_damaged_checkpoint_is_said_and_not_used(damage, tmp_path, monkeypatch
         content = path.read_bytes()
     path.write_bytes(content)
     again = gdwlib.run(config, outputs=tmp_path / "b")
-    assert "damaged" in (said := capfd.readouterr().err) and "starting again from the first epoch" in said
+    assert (
+        "damaged" in (said := capfd.readouterr().err)
+        and "starting again from the first epoch" in said
+    )
     assert timeless(again.metrics) == timeless(unbroken.metrics)
 
 
@@ -196,7 +221,9 @@ def test_a_record_that_does_not_agree_with_itself_is_not_shown(forgery, tmp_path
         for file in other.path.iterdir():
             (first.path / file.name).write_bytes(file.read_bytes())
     again = gdwlib.run(config, outputs=tmp_path, progress=False)
-    assert "computing it again" in capfd.readouterr().err and timeless(again.metrics) == timeless(first.metrics)
+    assert "computing it again" in capfd.readouterr().err and timeless(again.metrics) == timeless(
+        first.metrics
+    )
 
 
 def test_what_a_kill_after_completion_leaves_is_removed(tmp_path):
@@ -215,7 +242,11 @@ def test_pooling_beyond_the_image_is_named(tmp_path):
 def test_single_image_step_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
     config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", clip=0.05)
     first = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
-    assert first["class_weights"].shape == (100, 10) and first["true"][0] == 6 and first["given"][0] == 4
+    assert (
+        first["class_weights"].shape == (100, 10)
+        and first["true"][0] == 6
+        and first["given"][0] == 4
+    )
     moved = np.abs(first["class_weights"] - first["first_weights"])
     moved[np.arange(100), first["given"]] = 0  # Eq. 4 sets the target's
     assert moved.max() == pytest.approx(0.05, rel=1e-3)
@@ -253,7 +284,9 @@ def test_two_processes_never_train_the_same_run(tmp_path):
 
 def test_outputs_that_cannot_be_written(tmp_path):
     (tmp_path / "outputs").write_text("a file")
-    with pytest.raises(RecordError, match="cannot be written .*choose another folder with --outputs"):
+    with pytest.raises(
+        RecordError, match="cannot be written .*choose another folder with --outputs"
+    ):
         gdwlib.run(smoke(), outputs=tmp_path / "outputs", progress=False)
 
 
@@ -282,22 +315,35 @@ def test_a_full_disk_ends_in_one_line_and_no_complete_record(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", code, *COMMAND[5:], "--outputs", str(tmp_path)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 1
-    assert "checkpoint.pt: cannot be written (File too large); make room" in ended.stderr.splitlines()[-1]
+    assert (
+        "checkpoint.pt: cannot be written (File too large); make room"
+        in ended.stderr.splitlines()[-1]
+    )
     assert "Traceback" not in ended.stderr
     assert {path.name for path in (tmp_path / "runs").glob("*/*")} == {"config.json"}
 
 
 @pytest.mark.ci
 def test_kill_9_at_random_moments_changes_nothing(tmp_path):
-    """A real process, really killed, several times; the resumed record equals an unbroken one bit for bit."""
+    """A real process, really killed, several times; the resumed record equals an unbroken one bit
+    for bit."""
     threads = {"OMP_NUM_THREADS": "1", "PATH": ""}
     unbroken = tmp_path / "unbroken"
-    subprocess.run([*COMMAND, "--outputs", str(unbroken)], check=True, capture_output=True, env=threads, timeout=300)
+    subprocess.run(
+        [*COMMAND, "--outputs", str(unbroken)],
+        check=True,
+        capture_output=True,
+        env=threads,
+        timeout=300,
+    )
     broken, moments = tmp_path / "broken", random.Random(4)
     kills = kept = 0
     for _ in range(5):
         process = subprocess.Popen(
-            [*COMMAND, "--outputs", str(broken)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=threads
+            [*COMMAND, "--outputs", str(broken)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=threads,
         )
         while process.poll() is None and not list(broken.glob("runs/*/owner.json")):
             time.sleep(0.01)
@@ -308,17 +354,34 @@ def test_kill_9_at_random_moments_changes_nothing(tmp_path):
         process.wait()
         for owner in broken.glob("runs/*/owner.json"):
             owner.unlink()  # only so that the next round sees its own
-        kept = max([kept, *(len(path.read_text().splitlines()) for path in broken.glob("runs/*/metrics.jsonl"))])
+        kept = max(
+            [
+                kept,
+                *(
+                    len(path.read_text().splitlines())
+                    for path in broken.glob("runs/*/metrics.jsonl")
+                ),
+            ]
+        )
     assert kills >= 3
     ended = subprocess.run(
-        [*COMMAND, "--outputs", str(broken)], capture_output=True, text=True, env=threads, timeout=300
+        [*COMMAND, "--outputs", str(broken)],
+        capture_output=True,
+        text=True,
+        env=threads,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
     if 0 < kept < 20:  # the checkpoint is written just before the line
-        assert any(f"resuming after epoch {epoch} of 20" in ended.stderr for epoch in (kept, kept + 1))
+        assert any(
+            f"resuming after epoch {epoch} of 20" in ended.stderr for epoch in (kept, kept + 1)
+        )
     (one,), (two,) = unbroken.glob("runs/*"), broken.glob("runs/*")
     assert {path.name for path in one.iterdir()} == {path.name for path in two.iterdir()}
-    read = lambda folder: [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]  # noqa: E731
+
+    def read(folder):
+        return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
     assert timeless(read(one)) == timeless(read(two))
     for name in ("examples.npz", "model.pt"):
         assert (one / name).read_bytes() == (two / name).read_bytes()
@@ -343,7 +406,9 @@ def test_float32_is_no_tf32_in_a_run_and_the_users_setting_elsewhere(tmp_path, m
     assert tf32() == (True, False)  # PyTorch's defaults
     gdwlib.run(smoke(method="base"), outputs=tmp_path, progress=False)
     assert tf32() == (True, False)
-    run_replicas([smoke(method="base", seed=seed) for seed in (1, 2)], outputs=tmp_path, progress=False)
+    run_replicas(
+        [smoke(method="base", seed=seed) for seed in (1, 2)], outputs=tmp_path, progress=False
+    )
     assert tf32() == (True, False) and seen == [(False, False)] * 3
     torch.backends.cuda.matmul.allow_tf32 = True
     try:

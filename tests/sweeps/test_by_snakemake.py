@@ -1,4 +1,5 @@
-"""Sweeps by Snakemake: killed, doubled, with damaged records and runs that fail; and who gets which GPU."""
+"""Sweeps by Snakemake: killed, doubled, with damaged records and runs that fail; and who gets which
+GPU."""
 
 import contextlib
 import json
@@ -42,7 +43,9 @@ def start(listed: Path, outputs: Path, *more: str) -> subprocess.Popen:
     command += ["--outputs", str(outputs), *more]
     # pytest's own shell may have SIGINT ignored, which a child would inherit
     restore = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.default_int_handler)}
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True, **restore)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, **restore
+    )
 
 
 def result(outputs: Path, config) -> Path:
@@ -51,7 +54,9 @@ def result(outputs: Path, config) -> Path:
 
 def trained(outputs: Path, config) -> int:
     """How often a run's first epoch was trained."""
-    return len(re.findall("epoch 1/2", (outputs / "sweeps" / "logs" / f"{config.run_id}.log").read_text()))
+    return len(
+        re.findall("epoch 1/2", (outputs / "sweeps" / "logs" / f"{config.run_id}.log").read_text())
+    )
 
 
 def session(leader: int) -> list[int]:
@@ -59,7 +64,8 @@ def session(leader: int) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()  # state, parent, group, session
+            # state, parent, group, session
+            fields = (folder / "stat").read_text().rsplit(")", 1)[1].split()
             if int(fields[3]) == leader and fields[0] != "Z":
                 found.append(int(folder.name))
         except OSError:  # it has ended
@@ -85,7 +91,11 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
     sweep.communicate(timeout=120)
     assert sweep.returncode == (-9 if how == signal.SIGKILL else 130)
     assert not session(sweep.pid)
-    done = {config: result(tmp_path, config).stat().st_mtime_ns for config in RUNS if result(tmp_path, config).exists()}
+    done = {
+        config: result(tmp_path, config).stat().st_mtime_ns
+        for config in RUNS
+        if result(tmp_path, config).exists()
+    }
     assert 2 <= len(done) < len(RUNS)
 
     again = start(listed, tmp_path)
@@ -96,7 +106,11 @@ def test_a_killed_sweep_goes_on_with_exactly_what_is_missing(tmp_path, how):
         assert RunFolder(tmp_path, config).load()[0] is not None
         assert done.get(config) in (None, result(tmp_path, config).stat().st_mtime_ns)
     # one page for the table, one for all runs, one figure, and the report that holds them
-    (report,) = (file.read_text() for file in (tmp_path / "sweeps").glob("*.html") if "-runs" not in file.name)
+    (report,) = (
+        file.read_text()
+        for file in (tmp_path / "sweeps").glob("*.html")
+        if "-runs" not in file.name
+    )
     assert "table2-fashion-smoke" in report and "snakemake" in report.lower()
     table = (tmp_path / "tables" / "table2-fashion-smoke.html").read_text()
     assert "GDW" in table and "± " in table
@@ -142,7 +156,15 @@ def test_a_changed_rule_trains_nothing_again(finished, tmp_path):
     (tmp_path / "Snakefile").write_text(text.replace("-m gdwlib run", "-W ignore -m gdwlib run"))
     shutil.copytree(root / "profiles", tmp_path / "profiles")
     listed = a_list(outputs, RUNS[:2]).relative_to(outputs)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(tmp_path / "Snakefile"), "--cores", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(tmp_path / "Snakefile"),
+        "--cores",
+        "1",
+    ]
     command += ["--directory", str(outputs), "--config", f"runs={listed}", "outputs=.", "--dry-run"]
     plan = subprocess.run(command, capture_output=True, text=True)
     assert plan.returncode == 0, plan.stderr
@@ -162,14 +184,29 @@ def test_a_table_of_a_list(finished, capsys):
     assert main(["table", str(listed), "--outputs", str(outputs), "--save"]) == 0
     told = capsys.readouterr().out
     accuracy = gdwlib.run(RUNS[0], outputs=outputs).final_accuracy
-    assert f"{accuracy:.2f}" in told and "mine-runs.html" in told and "fashion-gdw-uniform0.6" in told
+    assert (
+        f"{accuracy:.2f}" in told and "mine-runs.html" in told and "fashion-gdw-uniform0.6" in told
+    )
 
 
 def test_what_snakemake_says_is_passed_on(tmp_path, capsys):
-    command = ["sweep", str(a_list(tmp_path)), "--cores", "1", "--outputs", str(tmp_path), "--", "--no-such-thing"]
+    command = [
+        "sweep",
+        str(a_list(tmp_path)),
+        "--cores",
+        "1",
+        "--outputs",
+        str(tmp_path),
+        "--",
+        "--no-such-thing",
+    ]
     assert main(command) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("gdwlib sweep: Snakemake stopped: ") and "--no-such-thing" in error and ".log" in error
+    assert (
+        error.startswith("gdwlib sweep: Snakemake stopped: ")
+        and "--no-such-thing" in error
+        and ".log" in error
+    )
 
 
 def test_without_snakemake_it_says_what_to_do(tmp_path, capsys, monkeypatch):
@@ -194,7 +231,17 @@ def test_a_run_may_wait_for_another_process(tmp_path):
     held.wait()
     with pytest.raises(gdwlib.RecordError, match="is training this run"):
         gdwlib.run(config, outputs=tmp_path, progress=False)
-    command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "run", "--wait", "--outputs", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "gdwlib",
+        "run",
+        "--wait",
+        "--outputs",
+        str(tmp_path),
+    ]
     line = json.loads(to_line(config))
     for name in ("preset", "method", "noise", "noise_ratio"):
         command += [f"--{name.replace('_', '-')}", str(line[name])]

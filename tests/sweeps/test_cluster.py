@@ -1,4 +1,5 @@
-"""A sweep on a real Slurm, of two nodes on this machine, one of which is lost: `make test-cluster` sets it up."""
+"""A sweep on a real Slurm, of two nodes on this machine, one of which is lost: `make test-cluster`
+sets it up."""
 
 import dataclasses
 import json
@@ -98,8 +99,15 @@ def cluster(tmp_path):
     CONF.write_text(configuration(folder))
     at = folder / "munge"
     try:
-        slurm("munged", "--force", f"--socket={at}/socket", f"--key-file={key}", f"--pid-file={at}/pid",
-              f"--log-file={at}/log", f"--seed-file={at}/seed")  # fmt: skip
+        slurm(
+            "munged",
+            "--force",
+            f"--socket={at}/socket",
+            f"--key-file={key}",
+            f"--pid-file={at}/pid",
+            f"--log-file={at}/log",
+            f"--seed-file={at}/seed",
+        )
         slurm("slurmctld")
         for node in ("n1", "n2"):
             slurm("slurmd", "-N", node)
@@ -120,12 +128,32 @@ def cluster(tmp_path):
 def test_a_node_is_lost_and_no_run_is(cluster, tmp_path):
     listed, outputs = tmp_path / "eight.jsonl", tmp_path / "outputs"
     common = {"preset": "smoke", "noise": "uniform", "noise_ratio": 0.6, "epochs": 12}
-    configs = [gdwlib.RunConfig(method=m, seed=seed, **common) for m in ("base", "gdw") for seed in range(4)]
+    configs = [
+        gdwlib.RunConfig(method=m, seed=seed, **common)
+        for m in ("base", "gdw")
+        for seed in range(4)
+    ]
     listed.write_text("".join(to_line(config) + "\n" for config in configs))
     assert read_runs(listed) == configs
     root = Path(gdwlib.__file__).parents[1]
-    command = [sys.executable, "-W", "ignore", "-m", "gdwlib", "sweep", str(listed), "--outputs", str(outputs)]
-    command += ["--profile", str(root / "profiles" / "slurm"), "--", "--slurm-status-command", "squeue"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "gdwlib",
+        "sweep",
+        str(listed),
+        "--outputs",
+        str(outputs),
+    ]
+    command += [
+        "--profile",
+        str(root / "profiles" / "slurm"),
+        "--",
+        "--slurm-status-command",
+        "squeue",
+    ]
     command += ["--set-resources", "train:gpu=0", "train:mem_mb=2000"]
     with open(tmp_path / "told", "w") as told:
         sweep = subprocess.Popen(command, stdout=told, stderr=subprocess.STDOUT, cwd=root)
@@ -152,16 +180,20 @@ def test_a_node_is_lost_and_no_run_is(cluster, tmp_path):
     for config, folder in zip(configs, folders, strict=True):
         record, wrong = RunFolder(outputs, config).load()
         assert record is not None, wrong
-        if folder in before:  # not one finished epoch was trained twice, and the numbers are those of a run left alone
+        # not one finished epoch was trained twice, and the numbers are those of a run left alone
+        if folder in before:
             log = (outputs / "sweeps" / "logs" / f"{config.run_id}.log").read_text()
             assert f"resuming after epoch {before[folder]} of 12" in log
             alone = subprocess.run(
                 [*command[:5], "run", *flags(config), "--outputs", str(tmp_path / "alone")],
-                env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True,
-            )  # fmt: skip
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+                capture_output=True,
+            )
             assert alone.returncode == 0
             whole = RunFolder(tmp_path / "alone", config).load()[0]
-            assert [m["train_loss"] for m in whole.metrics] == [m["train_loss"] for m in record.metrics]
+            assert [m["train_loss"] for m in whole.metrics] == [
+                m["train_loss"] for m in record.metrics
+            ]
     jobs = slurm("scontrol", "show", "jobs")
     assert jobs.count("ArrayTaskId=") >= 8 and jobs.count("Restarts=1") >= len(lost)
 

@@ -35,20 +35,32 @@ def test_the_paper_campaign_starts_with_what_decides_most():
     assert len({config.run_id for config in runs}) == len(runs)
     first = [(c.method, c.noise, c.noise_ratio, c.imbalance, c.seed, c.dataset) for c in runs]
     for place, (noise, ratio, mu) in enumerate(
-        [("uniform", 0.4, 1.0), ("uniform", 0.6, 1.0), ("flip", 0.4, 1.0), ("flip", 0.2, 1.0), ("none", 0.0, 0.01),
-         ("none", 0.0, 0.1), ("none", 0.0, 1.0)]
-    ):  # fmt: skip
+        [
+            ("uniform", 0.4, 1.0),
+            ("uniform", 0.6, 1.0),
+            ("flip", 0.4, 1.0),
+            ("flip", 0.2, 1.0),
+            ("none", 0.0, 0.01),
+            ("none", 0.0, 0.1),
+            ("none", 0.0, 1.0),
+        ]
+    ):
         expected = [(method, noise, ratio, mu, 0, "cifar10") for method in ("gdw", "mwnet", "base")]
         assert first[3 * place : 3 * place + 3] == expected
     assert [(c.zero_mean, c.meta_overlap) for c in runs[21:23]] == [(False, False), (True, True)]
-    assert runs[23].seed == 1 and runs[5 * 23].dataset == "cifar100" and runs[10 * 23].method not in campaigns.FIRST
+    assert (
+        runs[23].seed == 1
+        and runs[5 * 23].dataset == "cifar100"
+        and runs[10 * 23].method not in campaigns.FIRST
+    )
     pairs = {(c.method, c.noise != "none", c.imbalance < 1) for c in runs}
     assert ("glc", False, True) not in pairs and ("focal", True, False) not in pairs
     assert {c.method for c in runs} == set(METHODS)
 
 
 def test_the_evidence_is_what_is_committed():
-    """Every run behind the notebooks has a record; nothing else is kept but runs at the paper's scale and `half`."""
+    """Every run behind the notebooks has a record; nothing else is kept but runs at the paper's
+    scale and `half`."""
     evidence = campaigns.CAMPAIGNS["evidence"]
     runs = evidence.runs("small", evidence.datasets, METHODS, range(evidence.seeds))
     assert len({config.run_id for config in runs}) == len(runs)
@@ -68,22 +80,40 @@ def test_half_is_the_papers_setting_but_for_the_pixels(capsys, tmp_path):
     runs = CAMPAIGNS["half"].runs("half", ("cifar10",), METHODS, range(3))
     assert listed == [config.run_id for config in runs] and len(set(listed)) == 41
     for config in runs:
-        paper_runs = gdwlib.RunConfig(**{f.name: getattr(config, f.name) for f in dataclasses.fields(config)
-                                       if f.name not in ("preset", "pool")}, preset="paper")  # fmt: skip
+        paper_runs = gdwlib.RunConfig(
+            **{
+                f.name: getattr(config, f.name)
+                for f in dataclasses.fields(config)
+                if f.name not in ("preset", "pool")
+            },
+            preset="paper",
+        )
         assert (config.pool, paper_runs.pool) == (2, 1) and dataclasses.replace(
             paper_runs, pool=2, preset="half"
         ) == config
     first = [(c.seed, c.noise, c.method) for c in runs[:18]]
     methods = ("gdw", "mwnet", "base")
-    assert first == [(seed, noise, name) for seed in range(3) for noise in ("uniform", "flip") for name in methods]
+    assert first == [
+        (seed, noise, name)
+        for seed in range(3)
+        for noise in ("uniform", "flip")
+        for name in methods
+    ]
     assert {c.imbalance for c in runs[18:33]} == {0.01} and {c.seed for c in runs[33:]} == {0}
 
 
 def test_the_paper_is_its_tables_and_its_appendices():
-    of = {name: campaign.runs("paper", campaign.datasets, NAMES, range(5)) for name, campaign in CAMPAIGNS.items()}
+    of = {
+        name: campaign.runs("paper", campaign.datasets, NAMES, range(5))
+        for name, campaign in CAMPAIGNS.items()
+    }
     assert len(of["paper"]) == len(set(of["paper"])) == 915
     assert of["paper"] == of["tables"] + of["appendices"]
-    variants = {config for config in of["tables"] if config.meta_overlap or not getattr(config, "zero_mean", True)}
+    variants = {
+        config
+        for config in of["tables"]
+        if config.meta_overlap or not getattr(config, "zero_mean", True)
+    }
     assert set(of["table2"]) | set(of["table3"]) | set(of["table4"]) == set(of["tables"]) - variants
     assert len(variants) == 2 * 2 * 5  # of GDW: each for both data sets, five seeds
     for number in (2, 3, 4):  # every cell that `table N` shows
@@ -98,7 +128,8 @@ def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
     file.write_text("\n".join(map(campaigns.to_line, runs)))
     assert campaigns.read_runs(file) == runs
     assert all(
-        json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"} for line in file.read_text().splitlines()
+        json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"}
+        for line in file.read_text().splitlines()
     )
 
 
@@ -120,10 +151,12 @@ def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"weight_decay": 5e-4}, {"epochs": 3}, {"lr": 0.2}, {"focal_gamma": 2.0}, {"device": "cpu"}]
+    "fields",
+    [{"weight_decay": 5e-4}, {"epochs": 3}, {"lr": 0.2}, {"focal_gamma": 2.0}, {"device": "cpu"}],
 )
 def test_a_line_tells_what_differs_from_preset_and_recipe(tmp_path, fields):
-    """Also where it is the default again, as the weight decay and γ, which this recipe has changed."""
+    """Also where it is the default again, as the weight decay and γ, which this recipe has
+    changed."""
     config = gdwlib.RunConfig(method="focal", recipe="authors", preset="paper", imbalance=0.1)
     config = dataclasses.replace(config, **fields)
     (tmp_path / "runs.jsonl").write_text(campaigns.to_line(config))
@@ -137,16 +170,22 @@ def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):
 
 @pytest.mark.ci
 def test_a_leased_machine_goes_on_where_the_last_one_stopped(tmp_path):
-    """Nothing but the kept folder passes from one to the other; the first machine is called back before its time."""
+    """Nothing but the kept folder passes from one to the other; the first machine is called back
+    before its time."""
     script = project_folder("profiles") / "leased-gpu.sh"
     flags = ["--preset", "smoke", "--datasets", "fashion", "--methods", "mwnet", "--seeds", "1"]
-    there = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONWARNINGS": "ignore"}
+    there = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONWARNINGS": "ignore",
+    }
     runs = {c.run_id for c in CAMPAIGNS["paper"].runs("smoke", ["fashion"], ["mwnet"], range(1))}
     kept, told = tmp_path / "kept", []
     for machine in ("one", "another"):
         environment = os.environ | there | {"WORK": str(tmp_path / machine)}
         command = ["bash", script, "5", "2", kept, *flags]
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, text=True
+        ) as process:
             while machine == "one" and process.poll() is None:
                 if any((tmp_path / machine / "runs").glob("*-smoke-*/result.json")):
                     process.terminate()
@@ -160,13 +199,28 @@ def test_a_leased_machine_goes_on_where_the_last_one_stopped(tmp_path):
     with tarfile.open(kept / "records.tgz.00") as archive:
         names = {name.split("/")[1] for name in archive.getnames() if name.endswith("/result.json")}
     assert names == runs
-    before = {p.parent.name: p.stat().st_mtime for p in (tmp_path / "one").glob("runs/*/result.json")}
-    again = {name: (tmp_path / "another" / "runs" / name / "result.json").stat().st_mtime for name in before}
-    assert all(int(again[name]) == int(before[name]) for name in set(before) & runs)  # kept, not trained again
+    before = {
+        p.parent.name: p.stat().st_mtime for p in (tmp_path / "one").glob("runs/*/result.json")
+    }
+    again = {
+        name: (tmp_path / "another" / "runs" / name / "result.json").stat().st_mtime
+        for name in before
+    }
+    # kept, not trained again
+    assert all(int(again[name]) == int(before[name]) for name in set(before) & runs)
 
 
 def test_runs_trained_twice_are_compared(tmp_path, capsys):
-    command = ["sweep", "evidence", "--preset", "smoke", "--datasets", "fashion", "--methods", "class_balanced"]
+    command = [
+        "sweep",
+        "evidence",
+        "--preset",
+        "smoke",
+        "--datasets",
+        "fashion",
+        "--methods",
+        "class_balanced",
+    ]
     once, again = str(tmp_path / "once"), str(tmp_path / "again")
     runs = campaigns.evidence_runs("smoke", ["fashion"], ["class_balanced"], range(1))
     assert len(runs) == 7  # clean, two kinds of noise, two μ by two recipes
@@ -183,7 +237,8 @@ def test_runs_trained_twice_are_compared(tmp_path, capsys):
     record = folder.load()[0]
     examples = record.examples
     shutil.rmtree(folder.path)
-    other = gdwlib.run(dataclasses.replace(runs[0], seed=1), outputs=again, progress=False)  # not in both
+    # not in both
+    other = gdwlib.run(dataclasses.replace(runs[0], seed=1), outputs=again, progress=False)
     with folder.locked():
         folder.write_json("config.json", {"config": vars(runs[0]), "environment": {}})
         metrics = [line | {"seconds": 99.0} for line in record.metrics]
@@ -223,7 +278,8 @@ def test_budgets_that_are_none(text):
 
 
 def test_a_run_stops_in_time_and_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
-    """The clock is told here by the number of times it was looked at: once a step and once an epoch."""
+    """The clock is told here by the number of times it was looked at: once a step and once an
+    epoch."""
     config = gdwlib.RunConfig(preset="smoke", method="base")
     whole = gdwlib.run(config, outputs=tmp_path / "whole", progress=False)
     ticks = itertools.count()
@@ -232,16 +288,33 @@ def test_a_run_stops_in_time_and_goes_on_with_the_same_numbers(tmp_path, monkeyp
         gdwlib.run(config, outputs=tmp_path, progress=False, until=9.5)
     monkeypatch.undo()
     folder = RunFolder(tmp_path, config)
-    assert folder.load()[0] is None and len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
+    assert (
+        folder.load()[0] is None
+        and len((folder.path / "metrics.jsonl").read_text().splitlines()) == 1
+    )
     with pytest.raises(gdwlib.OutOfTime):
         gdwlib.run(config, outputs=tmp_path, progress=False, until=time.time() - 1)
     resumed = gdwlib.run(config, outputs=tmp_path, progress=False)
     for ours, theirs in zip(resumed.metrics, whole.metrics, strict=True):
-        assert ours["train_loss"] == theirs["train_loss"] and ours["test_accuracy"] == theirs["test_accuracy"]
+        assert (
+            ours["train_loss"] == theirs["train_loss"]
+            and ours["test_accuracy"] == theirs["test_accuracy"]
+        )
 
 
 def test_the_command_trains_what_is_missing_and_stops_in_time(tmp_path, capsys):
-    command = ["sweep", "--preset", "smoke", "--datasets", "fashion", "--methods", "base", "meta_only", "--seeds", "1"]
+    command = [
+        "sweep",
+        "--preset",
+        "smoke",
+        "--datasets",
+        "fashion",
+        "--methods",
+        "base",
+        "meta_only",
+        "--seeds",
+        "1",
+    ]
     command += ["--outputs", str(tmp_path)]
     runs = campaign(methods=["base", "meta_only"], seeds=range(1))
     assert main([*command, "--list"]) == 0
@@ -255,7 +328,11 @@ def test_the_command_trains_what_is_missing_and_stops_in_time(tmp_path, capsys):
     assert "not begun" in told and not all(RunFolder(tmp_path, config).load()[0] for config in runs)
 
     done = {config.run_id: RunFolder(tmp_path, config).load()[0] for config in runs}
-    stamps = {name: (r.path / "result.json").stat().st_mtime_ns for name, r in done.items() if r is not None}
+    stamps = {
+        name: (r.path / "result.json").stat().st_mtime_ns
+        for name, r in done.items()
+        if r is not None
+    }
     assert main(command) == 0
     assert f"{len(runs) - len(stamps)} finished" in capsys.readouterr().out
     for config in runs:
@@ -272,8 +349,12 @@ def test_a_run_that_fails_or_is_taken_does_not_stop_the_others(tmp_path, capsys)
     taken = gdwlib.RunConfig(preset="smoke", method="base", seed=8)
     said = []
     with RunFolder(tmp_path, taken).locked():
-        counts = sweeps.report_attempts(sweeps.sweep([broken, taken, *runs], Folders.named(tmp_path)), 4, said.append)
-    assert counts["failed"] == 1 and counts["being trained elsewhere"] == 1 and counts["finished"] == 2
+        counts = sweeps.report_attempts(
+            sweeps.sweep([broken, taken, *runs], Folders.named(tmp_path)), 4, said.append
+        )
+    assert (
+        counts["failed"] == 1 and counts["being trained elsewhere"] == 1 and counts["finished"] == 2
+    )
     assert "diverged" in said[0] and len(said) == 4
 
 
@@ -288,11 +369,14 @@ def test_a_budget_that_holds_no_epoch_is_told_soon(tmp_path, monkeypatch):
 
 
 def test_a_slow_start_is_not_taken_for_the_pace(tmp_path, monkeypatch):
-    """As on a GPU, where the first step loads or records kernels: here it takes 1000 s, each other step one."""
+    """As on a GPU, where the first step loads or records kernels: here it takes 1000 s, each other
+    step one."""
     looks = itertools.count()
     monkeypatch.setattr(training.time, "time", lambda: k if (k := next(looks)) < 3 else 1000 + k)
     runs = campaign(methods=["base"], seeds=range(1))[:1]
-    assert [attempt.state for attempt in sweeps.sweep(runs, Folders.named(tmp_path), until=1100.0)] == ["finished"]
+    assert [
+        attempt.state for attempt in sweeps.sweep(runs, Folders.named(tmp_path), until=1100.0)
+    ] == ["finished"]
     assert next(looks) > 12  # it was looked at once a step
 
 
@@ -301,7 +385,11 @@ def test_replicas_end_each_on_its_own(tmp_path):
     runs = [gdwlib.RunConfig(preset="smoke", method="base", seed=seed) for seed in range(3)]
     with RunFolder(tmp_path, runs[1]).locked():
         attempts = list(sweeps.sweep(runs, Folders.named(tmp_path), replicas=3))
-    assert [attempt.state for attempt in attempts] == ["finished", "being trained elsewhere", "finished"]
+    assert [attempt.state for attempt in attempts] == [
+        "finished",
+        "being trained elsewhere",
+        "finished",
+    ]
     assert [attempt.config for attempt in attempts] == runs
 
 

@@ -28,11 +28,11 @@ def add_table(
     """Make `RunConfig(dataset=name)` train on features and labels.
 
     Args:
-        features: (n, F) array or tensor of numbers, or a data frame; `gdwlib.data.own.table` says what is made of
-            them.
+        features: (n, F) array or tensor of numbers, or a data frame; `gdwlib.data.own.table` says
+            what is made of them.
         labels: (n,) of any kind, possibly wrong.
-        trusted: a pair (features, labels) of examples with right labels; or an integer, how many of each class to take
-            out of the training examples for such.
+        trusted: a pair (features, labels) of examples with right labels; or an integer, how many of
+            each class to take out of the training examples for such.
         test: likewise a pair, to measure accuracy on; None for none.
         ids: (n,) names of the examples, in the list of suspects; default their positions.
         skip_bad: leave out examples without a label instead of stopping.
@@ -51,8 +51,12 @@ def add_table(
     tested = rows_of_arrays(*test) if test is not None else None
     content = hashlib.blake2b(digest_size=8)
     for part in (rows, apart, tested):
-        content.update(repr((part.columns, part.labels, part.ids) if part is not None else None).encode())
-    dataset = dataclasses.replace(build(rows, apart, tested, name, skip_bad), digest=content.hexdigest())
+        content.update(
+            repr((part.columns, part.labels, part.ids) if part is not None else None).encode()
+        )
+    dataset = dataclasses.replace(
+        build(rows, apart, tested, name, skip_bad), digest=content.hexdigest()
+    )
     DATASETS[name] = dataset
     return dataset
 
@@ -63,7 +67,9 @@ def _taken_out(rows: Rows, per_class: int) -> tuple[Rows, Rows]:
     for label in sorted({label for label in rows.labels if label is not None}):
         where = [k for k, found in enumerate(rows.labels) if found == label]
         if len(where) <= per_class:
-            raise DataError(f"trusted: {label!r} has {len(where)} examples, {per_class} are to be taken out")
+            raise DataError(
+                f"trusted: {label!r} has {len(where)} examples, {per_class} are to be taken out"
+            )
         chosen += draw.choice(where, per_class, replace=False).tolist()
     others = np.setdiff1d(np.arange(rows.count), chosen)
     return rows.take(others), rows.take(np.sort(chosen))

@@ -1,10 +1,10 @@
 """Your own images: a folder of them for each class, or a CSV file of labels; a few of them trusted.
 
-    cat/001.jpg  cat/002.png  dog/anything.jpg …      torchvision's ImageFolder layout; deeper ones count for the class
-    id,label                                          or, besides or instead: a CSV file, a row an image
+    cat/001.jpg  cat/002.png  dog/anything.jpg …   torchvision's ImageFolder layout, or deeper
+    id,label                                       besides or instead: a CSV file, a row an image
 
-Trusted and test images are named by a folder in that layout, or by a CSV file; they are never trained on, whether as
-the same file or as a copy of it.
+Trusted and test images are named by a folder in that layout, or by a CSV file; they are never
+trained on, whether as the same file or as a copy of it.
 """
 
 import functools
@@ -24,17 +24,21 @@ from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.own.named import NamedFiles
 from gdwlib.data.own.spelling import Classes, column, normalised_label, read_csv
 
-SUFFIXES = {
-    f".{name}" for name in "jpg jpeg jpe jfif png bmp gif webp tif tiff ppm pgm pbm pnm tga jp2 avif heic".split()
-}
-IDS = ("id", "file", "filename", "file_name", "file name", "path", "filepath", "image", "image_id", "image_path", "img",
-       "name", "key")  # fmt: skip
+SUFFIXES = set(
+    ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif "
+    ".heic".split()
+)
+IDS = (
+    *("id", "file", "filename", "file_name", "file name", "path", "filepath", "image", "image_id"),
+    *("image_path", "img", "name", "key"),
+)
 LABELS = ("label", "class", "labels", "category", "target", "class_name", "y")
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
 class Labelled(NamedTuple):
-    """Images with labels as written: where they are, what they are called, and what could not be used."""
+    """Images with labels as written: where they are, what they are called, and what could not be
+    used."""
 
     paths: list[Path]
     names: list[str]  # ids: the path below the folder
@@ -44,7 +48,8 @@ class Labelled(NamedTuple):
 
 
 def open_folder(files: NamedFiles) -> Dataset:
-    """The data set that a `RunConfig` names by its fields data_folder, labels, trusted, test, image_size, skip_bad.
+    """The data set that a `RunConfig` names by its fields data_folder, labels, trusted, test,
+    image_size, skip_bad.
 
     Raises:
         DataError: of one line that counts and names what is wrong.
@@ -60,15 +65,20 @@ def open_folder(files: NamedFiles) -> Dataset:
     remarks = list(train.remarks)
     set_apart = {path.resolve() for part in (trusted, test) if part for path in part.paths}
     kept = [path.resolve() not in set_apart for path in train.paths]
-    train = train._replace(**{name: _where(getattr(train, name), kept) for name in ("paths", "names", "labels")})
+    train = train._replace(
+        **{name: _where(getattr(train, name), kept) for name in ("paths", "names", "labels")}
+    )
 
     classes = Classes(train.labels)
     remarks += classes.remarks
     if len(classes.names) < 2:
-        inner = [path for path in sorted(root.iterdir()) if path.is_dir() and not _hidden(path.name)]
+        inner = [
+            path for path in sorted(root.iterdir()) if path.is_dir() and not _hidden(path.name)
+        ]
         hint = f"; is it {inner[0]} that is meant?" if len(inner) == 1 else ""
         raise DataError(
-            f"{root}: has images of {len(classes.names)} classes, two are needed: one folder for each class, or "
+            f"{root}: has images of {len(classes.names)} classes, two are needed: one folder for "
+            "each class, or "
             f"--labels with a CSV file{hint}"
         )
     parts = {"images": train} | {
@@ -89,11 +99,17 @@ def open_folder(files: NamedFiles) -> Dataset:
         bad = [*part.bad, *strange, *(item for item in bad if item.name not in left_out)]
         remarks.append(
             image_files.refuse(
-                root if part is train else f"{what} of {root}", bad, len(part.names) + len(part.bad), what, skip
+                root if part is train else f"{what} of {root}",
+                bad,
+                len(part.names) + len(part.bad),
+                what,
+                skip,
             )
         )
         readable = [digest is not None for digest in found]
-        usable = [digest is not None and c is not None for digest, c in zip(found, known, strict=True)]
+        usable = [
+            digest is not None and c is not None for digest, c in zip(found, known, strict=True)
+        ]
         labels = np.array(_where(known, usable), np.int64)
         images = images[np.array(_where(usable, readable), bool)]
         digests[what] = _where(found, usable)
@@ -102,13 +118,19 @@ def open_folder(files: NamedFiles) -> Dataset:
     elsewhere = {digest for what in loaded for digest in digests[what]}
     copies = np.array([digest in elsewhere for digest in digests["images"]], bool)
     if copies.any():
-        remarks.append(f"{copies.sum()} images are copies of trusted or test images: not trained on")
+        remarks.append(
+            f"{copies.sum()} images are copies of trusted or test images: not trained on"
+        )
     seen = Counter(digests["images"])
     twins = sum(count for count in seen.values() if count > 1)
     if twins:
-        remarks.append(f"{twins} images are there more than once; each file is kept, and ranked, by itself")
+        remarks.append(
+            f"{twins} images are there more than once; each file is kept, and ranked, by itself"
+        )
     own = own.take(np.flatnonzero(~copies))
-    return dataset_of(classes.names, own, loaded.get("trusted images"), loaded.get("test images"), remarks, root)
+    return dataset_of(
+        classes.names, own, loaded.get("trusted images"), loaded.get("test images"), remarks, root
+    )
 
 
 def dataset_of(
@@ -128,7 +150,9 @@ def dataset_of(
             raise DataError(f"{where}: none of the trusted examples can be used")
         bare = [name for c, name in enumerate(names) if not (trusted.labels == c).any()]
         if bare:
-            remarks.append(f"no trusted examples of {', '.join(bare)}: their labels will be learned less well")
+            remarks.append(
+                f"no trusted examples of {', '.join(bare)}: their labels will be learned less well"
+            )
     if isinstance(train.images, np.ndarray) and train.images.ndim == 4:
         scaled = train.images.reshape(*train.images.shape[:2], -1)
         mean = scaled.mean((0, 2), dtype=np.float64) / 255
@@ -148,12 +172,18 @@ def dataset_of(
 
 
 def fingerprint(files: NamedFiles) -> str:
-    """A digest of all that the files say: the same wherever they lie, another when a file or its class changes."""
+    """A digest of all that the files say: the same wherever they lie, another when a file or its
+    class changes."""
     root = Path(files.data_folder)
     if not root.is_dir():
         raise DataError(f"data_folder: {root} is no folder")
     whole = hashlib.blake2b(digest_size=8)
-    for what, spec in (("data", root), ("labels", files.labels), ("trusted", files.trusted), ("test", files.test)):
+    for what, spec in (
+        ("data", root),
+        ("labels", files.labels),
+        ("trusted", files.trusted),
+        ("test", files.test),
+    ):
         if spec is None or str(spec).isdigit():
             whole.update(f"{what} {spec}\n".encode())
         elif (path := Path(spec)).is_dir():
@@ -162,14 +192,19 @@ def fingerprint(files: NamedFiles) -> str:
         elif path.is_file():
             whole.update(f"{what} ".encode() + content_digest(path))
         else:
-            raise DataError(f"{what}: {path} is neither a folder nor a file" + " nor a number" * (what == "trusted"))
+            raise DataError(
+                f"{what}: {path} is neither a folder nor a file"
+                + " nor a number" * (what == "trusted")
+            )
     return whole.hexdigest()
 
 
 def check_unchanged(files: NamedFiles, digest: Callable[[NamedFiles], str]) -> None:
     if digest(files) != files.fingerprint:
         place = files.data_folder or files.data_file
-        raise DataError(f"{place}: has changed since this run was begun; train again with the same command")
+        raise DataError(
+            f"{place}: has changed since this run was begun; train again with the same command"
+        )
 
 
 def content_digest(path: Path) -> bytes:
@@ -187,7 +222,8 @@ def _content_digest(path: Path, size: int, changed: int) -> bytes:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """All files below, with their paths from there, in order; without hidden ones and what systems leave behind."""
+    """All files below, with their paths from there, in order; without hidden ones and what systems
+    leave behind."""
     seen = set()
     for folder, inner, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
@@ -214,7 +250,9 @@ def list_images(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         for name, path in _files(root):
             good = path.suffix.lower() in SUFFIXES or image_files.is_grayscale(path) is not None
             (found if good else others).append((name, path))
-    some = ", ".join(name for name, _ in others[: image_files.NAMED]) + ", …" * (len(others) > image_files.NAMED)
+    some = ", ".join(name for name, _ in others[: image_files.NAMED]) + ", …" * (
+        len(others) > image_files.NAMED
+    )
     return found, [f"{len(others)} files are no images, left alone: {some}"] if others else []
 
 
@@ -222,14 +260,23 @@ def _in_folder(root: Path, outside: Iterable[Path] = ()) -> Labelled:
     """The images below a folder, labelled by its own folders; "" where they lie in none of them."""
     apart = [path.resolve() for path in outside]
     found, remarks = list_images(root)
-    found = [(name, path) for name, path in found if not any(path.resolve().is_relative_to(other) for other in apart)]
+    found = [
+        (name, path)
+        for name, path in found
+        if not any(path.resolve().is_relative_to(other) for other in apart)
+    ]
     tops = {name.split("/")[0] for name, _ in found if "/" in name}
     if tops and {top.casefold() for top in tops} <= SPLITS:
         first = sorted(tops, key=lambda top: (not top.casefold().startswith("train"), top))
         rest = f" and --test {root / first[1]}" if len(first) > 1 else ""
         way = f"give --data-folder {root / first[0]}{rest}"
-        raise DataError(f"{root}: holds {', '.join(first)} instead of a folder for each class; {way}")
-    labels = [(normalised_label(name.split("/")[0]) or name.split("/")[0]) if "/" in name else "" for name, _ in found]
+        raise DataError(
+            f"{root}: holds {', '.join(first)} instead of a folder for each class; {way}"
+        )
+    labels = [
+        (normalised_label(name.split("/")[0]) or name.split("/")[0]) if "/" in name else ""
+        for name, _ in found
+    ]
     return Labelled([path for _, path in found], [name for name, _ in found], labels, [], remarks)
 
 
@@ -239,7 +286,11 @@ def _unlabelled_left_out(part: Labelled) -> Labelled:
         return part
     remark = f"{len(kept) - sum(kept)} images lie in no class's folder and have no label: left out"
     return Labelled(
-        _where(part.paths, kept), _where(part.names, kept), _where(part.labels, kept), part.bad, [*part.remarks, remark]
+        _where(part.paths, kept),
+        _where(part.names, kept),
+        _where(part.labels, kept),
+        part.bad,
+        [*part.remarks, remark],
     )
 
 
@@ -293,19 +344,29 @@ def _in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
         elif label is None:
             bad.append(UnusableFile(entry, "no label"))
         elif found[0] in listed and listed[found[0]][1] != label:
-            bad.append(UnusableFile(entry, f"listed twice, as {listed[found[0]][1]!r} and {label!r}"))
+            bad.append(
+                UnusableFile(entry, f"listed twice, as {listed[found[0]][1]!r} and {label!r}")
+            )
         else:
             listed[found[0]] = (found[1], label)
     twice = {item.name for item in bad if "twice" in item.why}
     listed = {name: value for name, value in listed.items() if name not in twice}
-    return Labelled([p for p, _ in listed.values()], list(listed), [label for _, label in listed.values()], bad, [])
+    return Labelled(
+        [p for p, _ in listed.values()],
+        list(listed),
+        [label for _, label in listed.values()],
+        bad,
+        [],
+    )
 
 
 def _relabelled(folder: Labelled, listed: Labelled) -> Labelled:
-    """The CSV file's labels before the folders'. Where the file names other classes than the folders do, images that
-    it does not list have no label."""
+    """The CSV file's labels before the folders'. Where the file names other classes than the
+    folders do, images that it does not list have no label."""
     by_folder = Classes(label for label in folder.labels if label)
-    corrects = len(by_folder.names) > 1 and all(by_folder.index(label) is not None for label in listed.labels)
+    corrects = len(by_folder.names) > 1 and all(
+        by_folder.index(label) is not None for label in listed.labels
+    )
     named = dict(zip(listed.names, listed.labels, strict=True))
     broken = {item.name for item in listed.bad}
     rest = [
@@ -313,11 +374,22 @@ def _relabelled(folder: Labelled, listed: Labelled) -> Labelled:
         for path, name, label in zip(folder.paths, folder.names, folder.labels, strict=True)
         if name not in named and name not in broken
     ]
-    paths, names, labels = (list(part) for part in zip(*rest, strict=True)) if rest else ([], [], [])
-    together = Labelled(listed.paths + paths, listed.names + names, listed.labels + labels, listed.bad, folder.remarks)
+    paths, names, labels = (
+        (list(part) for part in zip(*rest, strict=True)) if rest else ([], [], [])
+    )
+    together = Labelled(
+        listed.paths + paths,
+        listed.names + names,
+        listed.labels + labels,
+        listed.bad,
+        folder.remarks,
+    )
     order = np.argsort(together.names)
     return together._replace(
-        **{name: [getattr(together, name)[k] for k in order] for name in ("paths", "names", "labels")}
+        **{
+            name: [getattr(together, name)[k] for k in order]
+            for name in ("paths", "names", "labels")
+        }
     )
 
 
@@ -326,7 +398,9 @@ def _part(spec: str | None, root: Path, label_column: str | None) -> Labelled | 
     if spec is None or spec.isdigit():
         return None
     return (
-        _unlabelled_left_out(_in_folder(Path(spec))) if Path(spec).is_dir() else _in_csv(Path(spec), root, label_column)
+        _unlabelled_left_out(_in_folder(Path(spec)))
+        if Path(spec).is_dir()
+        else _in_csv(Path(spec), root, label_column)
     )
 
 

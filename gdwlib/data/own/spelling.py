@@ -9,15 +9,31 @@ from pathlib import Path
 
 from gdwlib.data.errors import DataError
 
-MISSING = {"", "?", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", "."}
+MISSING = {
+    "",
+    "?",
+    "na",
+    "n/a",
+    "#n/a",
+    "<na>",
+    "nan",
+    "null",
+    "none",
+    "nil",
+    "missing",
+    "unknown",
+    "-",
+    "--",
+    ".",
+}
 NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."}  # a class may be called "none"
 
 
 def read_csv(path: Path) -> list[list[str]]:
     """The rows of a text table, cells stripped, empty lines left out; the first may be a header.
 
-    The separator is a comma, semicolon, tab or bar, whichever splits the lines alike; the encoding UTF-8 or UTF-16
-    (with or without its mark), else Latin-1.
+    The separator is a comma, semicolon, tab or bar, whichever splits the lines alike; the encoding
+    UTF-8 or UTF-16 (with or without its mark), else Latin-1.
 
     Raises:
         DataError: missing, not text, or empty.
@@ -34,11 +50,15 @@ def read_csv(path: Path) -> list[list[str]]:
         except UnicodeDecodeError:
             text = content.decode("latin-1")
     if "\0" in text:
-        raise DataError(f"{path}: not a text file; a CSV file is asked for (from Excel: save as CSV)")
+        raise DataError(
+            f"{path}: not a text file; a CSV file is asked for (from Excel: save as CSV)"
+        )
     candidates = []
     for order, separator in enumerate(",;\t|"):
         try:
-            rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=False))
+            rows = list(
+                csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=False)
+            )
         except csv.Error as error:
             raise DataError(f"{path}: not a table of text ({error})") from error
         rows = [[cell.strip() for cell in row] for row in rows]
@@ -57,7 +77,9 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows([f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    writer.writerows(
+        [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows
+    )
     return buffer.getvalue().encode()
 
 
@@ -67,7 +89,8 @@ def is_none_like(cell: object) -> bool:
 
 
 def normalised_label(label: object) -> str | None:
-    """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is none."""
+    """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is
+    none."""
     if is_none_like(label):
         return None
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
@@ -80,8 +103,9 @@ def normalised_label(label: object) -> str | None:
 
 
 class Classes:
-    """The classes that a set of labels has: spellings that differ in case, or in space, - and _, are one class, named
-    as most of its labels are. In order of their numbers where all are numbers, else of the alphabet."""
+    """The classes that a set of labels has: spellings that differ in case, or in space, - and _,
+    are one class, named as most of its labels are. In order of their numbers where all are numbers,
+    else of the alphabet."""
 
     def __init__(self, labels: Iterable[str]):
         spellings: dict[str, Counter] = {}
@@ -89,10 +113,16 @@ class Classes:
             spellings.setdefault(_key(label), Counter())[label] += 1
         named = {key: max(sorted(seen), key=seen.__getitem__) for key, seen in spellings.items()}
         whole = all(name.lstrip("-").isdigit() for name in named.values())
-        keys = sorted(named, key=(lambda key: (int(named[key]), key)) if whole else (lambda key: named[key].casefold()))
+        keys = sorted(
+            named,
+            key=(lambda key: (int(named[key]), key))
+            if whole
+            else (lambda key: named[key].casefold()),
+        )
         self.names = tuple(named[key] for key in keys)
         self.remarks = [
-            f"{', '.join(repr(other) for other in sorted(seen))} are taken for one class, {named[key]!r}"
+            f"{', '.join(repr(other) for other in sorted(seen))} are taken for one class, "
+            f"{named[key]!r}"
             for key, seen in spellings.items()
             if len(seen) > 1
         ]
@@ -111,7 +141,8 @@ def _key(label: str) -> str:
 
 
 def column(header: Sequence[str], asked: str | None, usual: Sequence[str]) -> int | None:
-    """The position of the column called `asked`, else of the first of the usual names; None where there is none."""
+    """The position of the column called `asked`, else of the first of the usual names; None where
+    there is none."""
     names = [name.strip().casefold() for name in header]
     for name in (asked,) if asked else usual:
         if name.casefold() in names:

@@ -1,4 +1,5 @@
-"""Your own images: folders and CSV files as people leave them, from the command line to suspects and predictions."""
+"""Your own images: folders and CSV files as people leave them, from the command line to suspects
+and predictions."""
 
 import csv
 import json
@@ -24,25 +25,37 @@ COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (200, 40, 40)}
 def image(path, colour, seed=0, size=(24, 20), **how):
     path.parent.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(seed)
-    array = np.clip(np.array(colour) + draw.integers(-30, 31, (size[1], size[0], 3)), 0, 255).astype(np.uint8)
+    array = np.clip(
+        np.array(colour) + draw.integers(-30, 31, (size[1], size[0], 3)), 0, 255
+    ).astype(np.uint8)
     Image.fromarray(array).save(path, **how)
     return path
 
 
 def folder(tmp_path, per_class=20, wrong=4):
-    """Images of three colours, each of which `wrong` lie in the next one's folder; and a trusted folder."""
+    """Images of three colours, each of which `wrong` lie in the next one's folder; and a trusted
+    folder."""
     names = list(COLOURS)
     for c, (name, colour) in enumerate(COLOURS.items()):
         for k in range(per_class):
             where = names[(c + 1) % 3] if k < wrong else name
-            image(tmp_path / "images" / where / f"{name}{k:02d}.png", colour, seed=100 * c + k, size=(20 + k, 24))
+            image(
+                tmp_path / "images" / where / f"{name}{k:02d}.png",
+                colour,
+                seed=100 * c + k,
+                size=(20 + k, 24),
+            )
         for k in range(4):
             image(tmp_path / "trusted" / name / f"{k}.jpg", colour, seed=5000 + 100 * c + k)
     return tmp_path / "images"
 
 
 def config_of(root, **fields):
-    fields = {"dataset": "folder", "preset": "smoke", "trusted": str(root.parent / "trusted")} | fields
+    fields = {
+        "dataset": "folder",
+        "preset": "smoke",
+        "trusted": str(root.parent / "trusted"),
+    } | fields
     return gdwlib.RunConfig(data_folder=str(root), **fields)
 
 
@@ -54,7 +67,11 @@ def test_a_folder_a_class(tmp_path):
     split = split_of(folder(tmp_path))
     assert split.classes == ("blue", "green", "red") and split.train.images.shape == (60, 3, 16, 16)
     assert (split.train.labels == -1).all() and split.test is None and split.wrong_rate is None
-    assert split.train.ids[0] == "blue/blue04.png" and np.bincount(split.given).tolist() == [20, 20, 20]
+    assert split.train.ids[0] == "blue/blue04.png" and np.bincount(split.given).tolist() == [
+        20,
+        20,
+        20,
+    ]
     assert len(split.meta.labels) == 12 and np.bincount(split.meta.labels).tolist() == [4, 4, 4]
     assert split.mean == pytest.approx([0.36, 0.35, 0.41], abs=0.06)
 
@@ -99,11 +116,17 @@ def test_bad_images_are_named_counted_and_skipped_when_asked(tmp_path):
         split_of(root)
     text = str(error.value)
     assert "4 of 63 images cannot be used" in text and "--skip-bad" in text and "\n" not in text
-    for name in ("red/red10.png: truncated", "green/empty.jpg: empty file", "green/page.jpg: truncated or no image"):
+    for name in (
+        "red/red10.png: truncated",
+        "green/empty.jpg: empty file",
+        "green/page.jpg: truncated or no image",
+    ):
         assert name in text
     assert "blue/link.png: missing" in text
     split = split_of(root, skip_bad=True)
-    assert len(split.train.ids) == 59 and any("4 of 63" in remark and "left out" in remark for remark in split.remarks)
+    assert len(split.train.ids) == 59 and any(
+        "4 of 63" in remark and "left out" in remark for remark in split.remarks
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,14 +141,19 @@ def test_every_kind_of_image_is_decoded(tmp_path, mode, grey):
     elif mode == "F":
         image, name = Image.fromarray((shade / 255).astype(np.float32)), "a.tif"
     else:
-        image = Image.fromarray(shade.astype(np.uint8)).convert("RGB").convert("LA" if mode == "LA" else mode)
+        image = (
+            Image.fromarray(shade.astype(np.uint8))
+            .convert("RGB")
+            .convert("LA" if mode == "LA" else mode)
+        )
         name = {"CMYK": "a.jpg"}.get(mode, "a.png")
     image.save(tmp_path / name)
     found = open_image(tmp_path / name)
     assert found.mode == ("L" if grey else "RGB")
     array = np.asarray(found.convert("L")).astype(int)
     if mode != "1":
-        assert np.abs(array - shade).mean() < (15 if mode == "P" else 6)  # no clipping, no inversion
+        # no clipping, no inversion
+        assert np.abs(array - shade).mean() < (15 if mode == "P" else 6)
     assert array[:, 0].max() < 40 and array[:, -1].min() > 200
 
 
@@ -133,7 +161,10 @@ def test_transparency_is_white_and_exif_turns(tmp_path):
     clear = np.zeros((8, 8, 4), np.uint8)
     clear[:, 4:] = (10, 20, 30, 255)
     Image.fromarray(clear).save(tmp_path / "clear.png")
-    assert np.asarray(open_image(tmp_path / "clear.png"))[0, [0, 7]].tolist() == [[255] * 3, [10, 20, 30]]
+    assert np.asarray(open_image(tmp_path / "clear.png"))[0, [0, 7]].tolist() == [
+        [255] * 3,
+        [10, 20, 30],
+    ]
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (30, 10)).save(tmp_path / "turned.jpg", exif=exif)
@@ -157,7 +188,11 @@ def test_copies_of_trusted_and_test_images_are_not_trained_on(tmp_path):
         for path in sorted((root / name).glob("*.png"))[:5]:
             shutil.copy(path, tmp_path / "test" / name)
     split = split_of(root, test=str(tmp_path / "test"))
-    assert len(split.train.ids) == 50 and len(split.test.ids) == 10 and "blue/another_name.jpg" not in split.train.ids
+    assert (
+        len(split.train.ids) == 50
+        and len(split.test.ids) == 10
+        and "blue/another_name.jpg" not in split.train.ids
+    )
     assert "11 images are copies of trusted or test images: not trained on" in split.remarks
 
 
@@ -165,7 +200,11 @@ def test_trusted_and_test_inside_the_folder_are_set_apart(tmp_path):
     root = folder(tmp_path)
     shutil.move(tmp_path / "trusted", root / "checked")
     split = split_of(root, trusted=str(root / "checked"))
-    assert split.classes == ("blue", "green", "red") and len(split.train.ids) == 60 and len(split.meta.ids) == 12
+    assert (
+        split.classes == ("blue", "green", "red")
+        and len(split.train.ids) == 60
+        and len(split.meta.ids) == 12
+    )
 
 
 def test_a_csv_file_of_labels(tmp_path):
@@ -179,23 +218,38 @@ def test_a_csv_file_of_labels(tmp_path):
     for path in sorted(flat.glob("*.png")):
         colour = path.name[:-6]
         lines.append(
-            f"{path.stem if path.name > 'r' else path.name};{colour.upper() if '07' in path.name else colour} "
+            f"{path.stem if path.name > 'r' else path.name};"
+            f"{colour.upper() if '07' in path.name else colour} "
         )
     (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8-sig")
-    split = gdwlib.load_split(config_of(flat, labels=str(tmp_path / "labels.csv"), trusted=str(tmp_path / "trusted")))
-    assert split.classes == ("blue", "green", "red") and np.bincount(split.given).tolist() == [20, 20, 20]
+    split = gdwlib.load_split(
+        config_of(flat, labels=str(tmp_path / "labels.csv"), trusted=str(tmp_path / "trusted"))
+    )
+    assert split.classes == ("blue", "green", "red") and np.bincount(split.given).tolist() == [
+        20,
+        20,
+        20,
+    ]
     assert any("'RED', 'red' are taken for one class, 'red'" in remark for remark in split.remarks)
     with open(tmp_path / "labels.csv", "a") as file:
         file.write("\nnowhere.png;red\nblue00.png;red\nblue01.png;\n")
     with pytest.raises(DataError) as error:
-        gdwlib.load_split(config_of(flat, labels=str(tmp_path / "labels.csv"), trusted=str(tmp_path / "trusted")))
-    for part in ("nowhere.png: no such file", "blue00.png: listed twice, as 'blue' and 'red'", "blue01.png: no label"):
+        gdwlib.load_split(
+            config_of(flat, labels=str(tmp_path / "labels.csv"), trusted=str(tmp_path / "trusted"))
+        )
+    for part in (
+        "nowhere.png: no such file",
+        "blue00.png: listed twice, as 'blue' and 'red'",
+        "blue01.png: no label",
+    ):
         assert part in str(error.value)
 
 
 def test_a_csv_file_corrects_some_labels(tmp_path):
     root = folder(tmp_path)
-    (tmp_path / "mended.csv").write_text("id,label,proposed_label,score\ngreen/blue00.png,blue,red,0.9\n")
+    (tmp_path / "mended.csv").write_text(
+        "id,label,proposed_label,score\ngreen/blue00.png,blue,red,0.9\n"
+    )
     split = split_of(root, labels=str(tmp_path / "mended.csv"))
     given = dict(zip(split.train.ids, split.given, strict=True))
     assert given["green/blue00.png"] == 0 and given["green/blue01.png"] == 1 and len(given) == 60
@@ -203,23 +257,40 @@ def test_a_csv_file_corrects_some_labels(tmp_path):
 
 def test_trusted_images_by_csv(tmp_path):
     root = folder(tmp_path)
-    rows = [f"{name}/{name}{k:02d}.png,{name}" for name in COLOURS for k in (10, 11)] + ["green/blue02.png,blue"]
+    rows = [f"{name}/{name}{k:02d}.png,{name}" for name in COLOURS for k in (10, 11)] + [
+        "green/blue02.png,blue"
+    ]
     (tmp_path / "trusted.csv").write_text("\n".join(["path,class", *rows]))
     split = split_of(root, trusted=str(tmp_path / "trusted.csv"))
-    assert len(split.meta.ids) == 7 and len(split.train.ids) == 53 and not set(split.meta.ids) & set(split.train.ids)
+    assert (
+        len(split.meta.ids) == 7
+        and len(split.train.ids) == 53
+        and not set(split.meta.ids) & set(split.train.ids)
+    )
     assert dict(zip(split.meta.ids, split.meta.labels, strict=True))["green/blue02.png"] == 0
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda root: shutil.move(root, root.parent / "all" / "train"), "give --data-folder .*all/train"),
-        (lambda root: shutil.move(root, root.parent / "all" / "animals"), "two are needed.*is it .*all/animals"),
+        (
+            lambda root: shutil.move(root, root.parent / "all" / "train"),
+            "give --data-folder .*all/train",
+        ),
+        (
+            lambda root: shutil.move(root, root.parent / "all" / "animals"),
+            "two are needed.*is it .*all/animals",
+        ),
         (
             lambda root: [shutil.rmtree(root / name) for name in ("red", "green")],
             "images of 1 classes, two are needed",
         ),
-        (lambda root: shutil.move(root.parent / "trusted" / "red", root.parent / "trusted" / "rot"), "no class 'rot'"),
+        (
+            lambda root: shutil.move(
+                root.parent / "trusted" / "red", root.parent / "trusted" / "rot"
+            ),
+            "no class 'rot'",
+        ),
         (lambda root: shutil.rmtree(root.parent / "trusted" / "red"), None),
     ],
 )
@@ -239,9 +310,18 @@ def test_wrong_layouts_are_told_apart(tmp_path, change, message):
     ("fields", "message"),
     [
         ({}, "data_folder: must name what to train on"),
-        ({"data_folder": "here"}, "trusted: must name a folder or CSV file of examples with right labels"),
-        ({"data_folder": "/nowhere/at/all", "trusted": "3"}, "data_folder: /nowhere/at/all is no folder"),
-        ({"data_folder": ".", "trusted": "/nowhere.csv"}, "trusted: /nowhere.csv is neither a folder nor a file nor"),
+        (
+            {"data_folder": "here"},
+            "trusted: must name a folder or CSV file of examples with right labels",
+        ),
+        (
+            {"data_folder": "/nowhere/at/all", "trusted": "3"},
+            "data_folder: /nowhere/at/all is no folder",
+        ),
+        (
+            {"data_folder": ".", "trusted": "/nowhere.csv"},
+            "trusted: /nowhere.csv is neither a folder nor a file nor",
+        ),
         ({"data_folder": ".", "trusted": "3", "data_file": "x"}, "data_file: is for dataset table"),
         ({"data_folder": ".", "trusted": "3", "model": "mlp"}, "model: must be mlp for a table"),
     ],
@@ -249,30 +329,55 @@ def test_wrong_layouts_are_told_apart(tmp_path, change, message):
 def test_fields_that_do_not_fit_are_refused_by_name(fields, message):
     with pytest.raises((ValueError, DataError), match=message):
         gdwlib.RunConfig(dataset="folder", **fields)
-    with pytest.raises(ValueError, match="trusted: is for dataset folder and table; leave it out with cifar10"):
+    with pytest.raises(
+        ValueError, match="trusted: is for dataset folder and table; leave it out with cifar10"
+    ):
         gdwlib.RunConfig(dataset="cifar10", trusted="5")
 
 
 def test_the_run_id_follows_contents_not_places(tmp_path):
     root = folder(tmp_path)
     before = config_of(root)
-    moved = shutil.copytree(tmp_path, tmp_path.parent / f"{tmp_path.name} moved", dirs_exist_ok=True)
-    assert gdwlib.RunConfig(**vars(before)) == before and config_of(moved / "images").run_id == before.run_id
+    moved = shutil.copytree(
+        tmp_path, tmp_path.parent / f"{tmp_path.name} moved", dirs_exist_ok=True
+    )
+    assert (
+        gdwlib.RunConfig(**vars(before)) == before
+        and config_of(moved / "images").run_id == before.run_id
+    )
     shutil.move(root / "red" / "red10.png", root / "blue" / "red10.png")
     after = config_of(root)
     assert after.run_id != before.run_id
     with pytest.raises(DataError, match="has changed since this run was begun; train again"):
         gdwlib.load_split(before)
     pixels = (root / "red" / "red11.png").read_bytes()
-    (root / "red" / "red11.png").write_bytes(pixels[:-1] + bytes([pixels[-1] ^ 1]))  # as long as before
+    # as long as before
+    (root / "red" / "red11.png").write_bytes(pixels[:-1] + bytes([pixels[-1] ^ 1]))
     assert config_of(root).run_id != after.run_id
 
 
 def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
-    """The command line, as the README has it: the colours are learned, and the wrong folders found."""
+    """The command line, as the README has it: the colours are learned, and the wrong folders
+    found."""
     root, outputs = folder(tmp_path, per_class=30, wrong=6), tmp_path / "outputs"
-    flags = ["--dataset", "folder", "--data-folder", str(root), "--trusted", str(tmp_path / "trusted")]
-    flags += ["--test", str(tmp_path / "trusted"), "--preset", "smoke", "--epochs", "12", "--outputs", str(outputs)]
+    flags = [
+        "--dataset",
+        "folder",
+        "--data-folder",
+        str(root),
+        "--trusted",
+        str(tmp_path / "trusted"),
+    ]
+    flags += [
+        "--test",
+        str(tmp_path / "trusted"),
+        "--preset",
+        "smoke",
+        "--epochs",
+        "12",
+        "--outputs",
+        str(outputs),
+    ]
     assert main(["run", *flags]) == 0
     (run,) = (outputs / "runs").iterdir()
     said = capsys.readouterr().out
@@ -287,7 +392,10 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     truth = [row["id"].split("/")[1][:-6] for row in rows]
     wrong = [true != row["label"] for true, row in zip(truth, rows, strict=True)]
     assert np.mean(wrong[:18]) > 0.8 and sum(wrong) == 18
-    assert np.mean([true == row["proposed_label"] for true, row in zip(truth, rows, strict=True)]) > 0.9
+    assert (
+        np.mean([true == row["proposed_label"] for true, row in zip(truth, rows, strict=True)])
+        > 0.9
+    )
     with Image.open(run / "suspects.png") as sheet:
         assert min(sheet.size) > 200
     assert gdwlib.suspects(gdwlib.open_record(run))[0].id == rows[0]["id"]
@@ -306,7 +414,10 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     assert main(["predict", str(run), str(new)]) == 1
     assert "1 of 4 images cannot be used: bad.png" in capsys.readouterr().err
     assert main(["predict", run.name, str(new), "--skip-bad", "--outputs", str(outputs)]) == 0
-    found = {row["id"]: row["label"] for row in csv.DictReader((run / "predictions-new.csv").read_text().splitlines())}
+    found = {
+        row["id"]: row["label"]
+        for row in csv.DictReader((run / "predictions-new.csv").read_text().splitlines())
+    }
     assert found == {f"{name}.jpeg": name for name in COLOURS}
 
     bare = tmp_path / "elsewhere"  # two files are enough
@@ -318,15 +429,25 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
 
 def test_without_test_images_there_is_no_accuracy(tmp_path, capsys):
     root = folder(tmp_path)
-    flags = ["--dataset", "folder", "--data-folder", str(root), "--trusted", "3", "--preset", "smoke"]
+    flags = [
+        "--dataset",
+        "folder",
+        "--data-folder",
+        str(root),
+        "--trusted",
+        "3",
+        "--preset",
+        "smoke",
+    ]
     assert main(["run", *flags, "--method", "base", "--outputs", str(tmp_path / "outputs")]) == 0
     assert "no accuracy: name test examples with --test" in capsys.readouterr().out
     (run,) = (tmp_path / "outputs" / "runs").iterdir()
     result = json.loads((run / "result.json").read_text())
     assert result["final_accuracy"] is result["best_accuracy"] is result["last_accuracy"] is None
-    assert [row["id"].split("/")[0] for row in csv.DictReader((run / "trusted.csv").read_text().splitlines())] == [
-        name for name in COLOURS for _ in range(3)
-    ]
+    assert [
+        row["id"].split("/")[0]
+        for row in csv.DictReader((run / "trusted.csv").read_text().splitlines())
+    ] == [name for name in COLOURS for _ in range(3)]
     assert main(["run", *flags, "--method", "base", "--outputs", str(tmp_path / "outputs")]) == 0
     assert "a finished record" in capsys.readouterr().err
 
@@ -368,16 +489,30 @@ def test_hostile_networks_are_refused_without_being_executed(tmp_path, zipped, c
     tamper(checkpoint)
     gdwlib.run(config_of(root, method="mwnet"), outputs=again, progress=False)
     assert not marker.exists()
-    for text in ("{}", "[]", "no json", '{"network": {"model": "os", "num_classes": 2}, "classes": [1, 2]}'):
+    for text in (
+        "{}",
+        "[]",
+        "no json",
+        '{"network": {"model": "os", "num_classes": 2}, "classes": [1, 2]}',
+    ):
         (bare / "model.json").write_text(text)
         with pytest.raises(RecordError, match="does not describe a network"):
             gdwlib.predict(bare, root)
 
 
 def test_spellings():
-    assert [normalised_label(x) for x in (" a  b ", "3.0", 3.0, "", "NaN", None, float("nan"), "none")] == [
-        "a b", "3", "3", None, None, None, None, "none",
-    ]  # fmt: skip
+    assert [
+        normalised_label(x) for x in (" a  b ", "3.0", 3.0, "", "NaN", None, float("nan"), "none")
+    ] == [
+        "a b",
+        "3",
+        "3",
+        None,
+        None,
+        None,
+        None,
+        "none",
+    ]
     classes = Classes(["Tabby cat", "tabby_cat", "tabby cat", "tabby cat", "A", "a", "A-", "dog"])
     assert classes.names == ("A", "a", "A-", "dog", "tabby cat") and classes.index("TABBY-CAT") == 4
     assert Classes(["10", "9", "-1"]).names == ("-1", "9", "10") and classes.index("bird") is None
@@ -386,7 +521,11 @@ def test_spellings():
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_csv_files_of_every_kind(tmp_path, encoding, separator):
-    rows = [["id", "größe", "label"], ["a", "1,5" if separator != "," else "1.5", "x y"], ["b", "", "é"]]
+    rows = [
+        ["id", "größe", "label"],
+        ["a", "1,5" if separator != "," else "1.5", "x y"],
+        ["b", "", "é"],
+    ]
     text = "\r\n".join(separator.join(row) for row in rows) + "\r\n\r\n"
     (tmp_path / "a.csv").write_bytes(text.encode(encoding))
     assert read_csv(tmp_path / "a.csv") == rows

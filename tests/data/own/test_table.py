@@ -34,13 +34,20 @@ def write(path, header, rows, separator=","):
 
 
 def files(tmp_path, count=300, wrong=0.3):
-    """A training, a trusted and a test file; → their paths, the true classes, and which labels are wrong."""
+    """A training, a trusted and a test file; → their paths, the true classes, and which labels are
+    wrong."""
     draw = np.random.default_rng(5)
     paths = {}
     for name, size, seed in (("train", count, 0), ("trusted", 30, 1), ("test", 90, 2)):
         x, y = numbers(size, seed)
-        given = np.where(draw.random(size) < wrong, draw.integers(0, 3, size), y) if name == "train" else y
-        rows = [[f"{name}{k}", *map(repr, map(float, x[k])), CLASSES[given[k]]] for k in range(size)]
+        given = (
+            np.where(draw.random(size) < wrong, draw.integers(0, 3, size), y)
+            if name == "train"
+            else y
+        )
+        rows = [
+            [f"{name}{k}", *map(repr, map(float, x[k])), CLASSES[given[k]]] for k in range(size)
+        ]
         paths[name] = write(tmp_path / f"{name}.csv", ["id", "a", "b", "c", "label"], rows)
         if name == "train":
             true, is_wrong = y, given != y
@@ -71,10 +78,19 @@ def test_from_a_csv_file_to_suspects_and_predictions(tmp_path, capsys):
     assert main(["suspects", str(run)]) == 0
     rows = list(csv.DictReader((run / "suspects.csv").read_text().splitlines()))
     found = np.array([wrong[int(row["id"].removeprefix("train"))] for row in rows])
-    assert len(rows) == 300 and found[: wrong.sum()].mean() > 0.75 and not (run / "suspects.png").exists()
+    assert (
+        len(rows) == 300
+        and found[: wrong.sum()].mean() > 0.75
+        and not (run / "suspects.png").exists()
+    )
     assert main(["predict", str(run), paths["test"]]) == 0
     labelled = list(csv.DictReader((run / "predictions-test.csv").read_text().splitlines()))
-    assert np.mean([CLASSES[y] == row["label"] for y, row in zip(numbers(90, 2)[1], labelled, strict=True)]) > 0.8
+    assert (
+        np.mean(
+            [CLASSES[y] == row["label"] for y, row in zip(numbers(90, 2)[1], labelled, strict=True)]
+        )
+        > 0.8
+    )
     assert labelled[0]["id"] == "test0"
     rows = [["x", 1, 2]]
     assert main(["predict", str(run), write(tmp_path / "narrow.csv", ["id", "a", "b"], rows)]) == 1
@@ -89,7 +105,8 @@ def test_n_a_class_are_taken_out(tmp_path):
 
 
 def test_a_dirty_file(tmp_path):
-    """Semicolons, decimal commas, gaps of many kinds, words among numbers, categories, constants, ids, ragged lines."""
+    """Semicolons, decimal commas, gaps of many kinds, words among numbers, categories, constants,
+    ids, ragged lines."""
     draw = np.random.default_rng(0)
     rows = []
     for k in range(60):
@@ -99,16 +116,30 @@ def test_a_dirty_file(tmp_path):
             "3,5" if k % 2 else "1.204,5",
             ["Wien", "wien ", "Graz"][k % 3],
         ]
-        rows.append([f"row {k}", *cells, "text of its own " + str(k), "7", ["", "NA", "5", "?"][k % 4], label])
+        rows.append(
+            [
+                f"row {k}",
+                *cells,
+                "text of its own " + str(k),
+                "7",
+                ["", "NA", "5", "?"][k % 4],
+                label,
+            ]
+        )
     rows[3][1], rows[4][1], rows[5][1] = "broken", "inf", ""
     rows[6][-1] = "YES"
-    path = write(tmp_path / "t.csv", ["ID", "x", "y", "city", "note", "same", "gaps", "Class"], rows, ";")
+    path = write(
+        tmp_path / "t.csv", ["ID", "x", "y", "city", "note", "same", "gaps", "Class"], rows, ";"
+    )
     with open(path, "a") as file:
         file.write("row 61;1\n\nrow 62;1;2;Wien;t;7;5;\n")
     table = {"dataset": "table", "data_file": path, "trusted": "5", "preset": "smoke"}
     with pytest.raises(DataError) as error:
         gdwlib.load_split(gdwlib.RunConfig(**table))
-    assert "2 of 62 rows cannot be used: line 62: 2 cells, the header has 8; row 62: no label" in str(error.value)
+    assert (
+        "2 of 62 rows cannot be used: line 62: 2 cells, the header has 8; row 62: no label"
+        in str(error.value)
+    )
     split = gdwlib.load_split(gdwlib.RunConfig(**table, skip_bad=True))
     told = " | ".join(split.remarks)
     assert split.classes == ("no", "Yes") and "'YES', 'Yes' are taken for one class" in told
@@ -117,18 +148,54 @@ def test_a_dirty_file(tmp_path):
     # x and its gaps, y, two cities, gaps and where they are
     assert split.train.images.shape == (50, 7) and np.isfinite(split.train.images).all()
     plan = {column["name"]: column for column in split.columns}
-    assert plan["city"]["levels"] == ["graz", "wien"] and plan["y"]["comma"] and plan["y"]["middle"] == 3.5
+    assert (
+        plan["city"]["levels"] == ["graz", "wien"]
+        and plan["y"]["comma"]
+        and plan["y"]["middle"] == 3.5
+    )
 
 
 def test_numbers_are_read_as_people_write_them():
-    written = ["$1,234.5", "12 %", "−3", "1e3", "True", "1_000", "inf", "abc", " 4 ", 5, np.float32(2.5), True]
+    written = [
+        "$1,234.5",
+        "12 %",
+        "−3",
+        "1e3",
+        "True",
+        "1_000",
+        "inf",
+        "abc",
+        " 4 ",
+        5,
+        np.float32(2.5),
+        True,
+    ]
     read = [number(cell) for cell in written]
-    assert read[:4] == [1234.5, 12, -3, 1000] and read[8:] == [4, 5, 2.5, 1] and np.isnan(read[4:8]).all()
-    assert [number(cell) for cell in ("-$12", "$-12", "− € 12", "12 €", "+3%")] == [-12, -12, -12, 12, 3]
+    assert (
+        read[:4] == [1234.5, 12, -3, 1000]
+        and read[8:] == [4, 5, 2.5, 1]
+        and np.isnan(read[4:8]).all()
+    )
+    assert [number(cell) for cell in ("-$12", "$-12", "− € 12", "12 €", "+3%")] == [
+        -12,
+        -12,
+        -12,
+        12,
+        3,
+    ]
     prices = ["€1.234,50", "€999,00", "− 12.000,00 €", "€80,10"]
-    assert decimal_comma(prices) and [number(cell, True) for cell in prices] == [1234.5, 999, -12000, 80.1]
+    assert decimal_comma(prices) and [number(cell, True) for cell in prices] == [
+        1234.5,
+        999,
+        -12000,
+        80.1,
+    ]
     assert number("1.234,5", comma=True) == 1234.5 and number("0,25", comma=True) == 0.25
-    assert decimal_comma(["1,5", "2"]) and decimal_comma(["0,123"]) and not decimal_comma(["1,234", "12,345", "7"])
+    assert (
+        decimal_comma(["1,5", "2"])
+        and decimal_comma(["0,123"])
+        and not decimal_comma(["1,234", "12,345", "7"])
+    )
 
 
 def test_features_equal_a_loop_over_cells():
@@ -139,7 +206,9 @@ def test_features_equal_a_loop_over_cells():
     valid = [float(cell) for cell in cells if cell not in ("", "x")] * 2
     low, middle, high = np.quantile(valid, (0.25, 0.5, 0.75))
     for k, cell in enumerate(cells * 2):
-        value = 0 if cell in ("", "x") else max(-CUT, min(CUT, (float(cell) - middle) / (high - low)))
+        value = (
+            0 if cell in ("", "x") else max(-CUT, min(CUT, (float(cell) - middle) / (high - low)))
+        )
         kind = rows.columns["k"][k].lower()
         expected = [value, cell in ("", "x"), kind == "a", kind == "b", kind == "c", kind == ""]
         assert features[k] == pytest.approx([float(part) for part in expected])
@@ -155,13 +224,20 @@ def test_copies_of_trusted_rows_are_not_trained_on_unless_rows_are_alike(tmp_pat
     with open(paths["train"], "a") as file:
         file.write("\n".join(line.replace("trusted", "copy") for line in lines[1:6]) + "\n")
     split = gdwlib.load_split(config_of(paths))
-    assert len(split.train.ids) == 300 and "5 rows are also trusted or test rows: not trained on" in split.remarks
+    assert (
+        len(split.train.ids) == 300
+        and "5 rows are also trusted or test rows: not trained on" in split.remarks
+    )
     draw = np.random.default_rng(0)
     few = [[f"r{k}", *draw.integers(0, 2, 2), "ab"[k % 2]] for k in range(80)]
-    alike = {"train": write(tmp_path / "few.csv", ["id", "p", "q", "label"], few[:60]),
-             "trusted": write(tmp_path / "few2.csv", ["id", "p", "q", "label"], few[60:])}  # fmt: skip
+    alike = {
+        "train": write(tmp_path / "few.csv", ["id", "p", "q", "label"], few[:60]),
+        "trusted": write(tmp_path / "few2.csv", ["id", "p", "q", "label"], few[60:]),
+    }
     split = gdwlib.load_split(config_of(alike, test=None))
-    assert len(split.train.ids) == 60 and any("kept, as so many rows are alike" in remark for remark in split.remarks)
+    assert len(split.train.ids) == 60 and any(
+        "kept, as so many rows are alike" in remark for remark in split.remarks
+    )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +246,10 @@ def test_copies_of_trusted_rows_are_not_trained_on_unless_rows_are_alike(tmp_pat
         ("a,b\n1,2\n", "has no column 'label'; name it with --label-column, one of a, b"),
         ("a,label\n1,x\n2,x\n", "labels are of 1 classes, two are needed"),
         ("label\nx\ny\n", "no column is left to learn from|no columns"),
-        ("a,label\n" + "".join(f"{k},{k / 7}\n" for k in range(60)), "60 different labels for 60 rows"),
+        (
+            "a,label\n" + "".join(f"{k},{k / 7}\n" for k in range(60)),
+            "60 different labels for 60 rows",
+        ),
         ("", "empty"),
     ],
 )
@@ -178,12 +257,18 @@ def test_tables_that_are_none_are_refused(tmp_path, content, message):
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         gdwlib.load_split(
-            gdwlib.RunConfig(dataset="table", data_file=str(tmp_path / "t.csv"), trusted="1", preset="smoke")
+            gdwlib.RunConfig(
+                dataset="table", data_file=str(tmp_path / "t.csv"), trusted="1", preset="smoke"
+            )
         )
 
 
 def test_the_label_column_may_be_named(tmp_path):
-    path = write(tmp_path / "t.csv", ["colour", "StepResult", "x", "x"], [["red", "ok", k, -k] for k in range(4)])
+    path = write(
+        tmp_path / "t.csv",
+        ["colour", "StepResult", "x", "x"],
+        [["red", "ok", k, -k] for k in range(4)],
+    )
     rows = rows_of_csv(tmp_path / "t.csv", "outcome")
     assert rows.labels == ["ok"] * 4 and set(rows.columns) == {"colour", "x (1)", "x (2)"}
     assert rows.ids[0] == "line 2" and path
@@ -196,9 +281,13 @@ def test_arrays_as_a_data_set(tmp_path, monkeypatch, kind):
     x[3, 1], x[4, 0] = np.nan, np.inf
     noisy = gdwlib.corrupt_labels(y, "uniform", 0.3, 3, seed=0)
     given = [CLASSES[c] for c in noisy]
-    trusted, test = ((kind(a), [CLASSES[c] for c in b]) for a, b in (numbers(30, 1), numbers(90, 2)))
+    trusted, test = (
+        (kind(a), [CLASSES[c] for c in b]) for a, b in (numbers(30, 1), numbers(90, 2))
+    )
     try:
-        gdwlib.add_table("mine", kind(x), given, trusted=trusted, test=test, ids=[f"p{k}" for k in range(200)])
+        gdwlib.add_table(
+            "mine", kind(x), given, trusted=trusted, test=test, ids=[f"p{k}" for k in range(200)]
+        )
         config = gdwlib.RunConfig(dataset="mine", preset="small", epochs=8)
         assert config.model == "mlp" and config.fingerprint
         record = gdwlib.run(config, outputs=tmp_path, progress=False)
@@ -207,7 +296,10 @@ def test_arrays_as_a_data_set(tmp_path, monkeypatch, kind):
         wrong = {f"p{k}" for k in np.flatnonzero(noisy != y)}
         assert np.mean([row.id in wrong for row in found[: len(wrong)]]) > 0.7
         predictions, remarks = gdwlib.predict(record, kind(numbers(90, 2)[0]))
-        assert np.mean([row.label == label for row, label in zip(predictions, test[1], strict=True)]) > 0.8
+        assert (
+            np.mean([row.label == label for row, label in zip(predictions, test[1], strict=True)])
+            > 0.8
+        )
         assert not remarks
         gdwlib.add_table("mine", kind(x), given[::-1], trusted=trusted)
         other = gdwlib.RunConfig(dataset="mine", preset="small", epochs=8)
@@ -240,7 +332,10 @@ def test_a_data_frame_of_every_kind_of_column():
             gdwlib.add_table("mine", frame, labels, trusted=5)
             split = gdwlib.load_split(gdwlib.RunConfig(dataset="mine", preset="smoke"))
             assert split.classes == names and split.train.images.shape == (50, 7)
-            assert any("time" in remark for remark in split.remarks) and np.isfinite(split.train.images).all()
+            assert (
+                any("time" in remark for remark in split.remarks)
+                and np.isfinite(split.train.images).all()
+            )
     finally:
         DATASETS.pop("mine", None)
 
@@ -259,10 +354,13 @@ def test_ids_that_stand_twice_are_told(tmp_path):
 
 
 def test_names_are_kept_apart(tmp_path):
-    """Columns of one name beside one that is called as the first would be renamed; a class that looks like a gap."""
+    """Columns of one name beside one that is called as the first would be renamed; a class that
+    looks like a gap."""
     rows = [[k, k + 1, k + 2, k % 3, ("NAT", "VPN")[k % 2]] for k in range(40)]
     path = write(tmp_path / "t.csv", ["a", "a", "a (1)", "x", "label"], rows)
-    split = gdwlib.load_split(gdwlib.RunConfig(dataset="table", data_file=str(path), trusted="5", preset="smoke"))
+    split = gdwlib.load_split(
+        gdwlib.RunConfig(dataset="table", data_file=str(path), trusted="5", preset="smoke")
+    )
     assert split.classes == ("NAT", "VPN")
     assert [column["name"] for column in split.columns] == ["a (2)", "a (3)", "a (1)", "x"]
 
