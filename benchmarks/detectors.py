@@ -31,10 +31,10 @@ from gdwlib.data import Images, Split
 from gdwlib.data.randomness import rng, torch_seed
 from gdwlib.runs import label_errors
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import project_folder
 from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.machine import environment
-from gdwlib.runs.records import write_file
 from gdwlib.runs.training import build_method, load_split
 
 SETTINGS = {

@@ -25,17 +25,15 @@ from PIL import Image
 from sphinx.cmd.build import build_main
 
 import gdwlib
-from gdwlib.companion import figures, plots, tables
+from gdwlib.companion import figures, paper_tables, plots, tables
 from gdwlib.companion.evidence import Evidence
 from gdwlib.runs.config import fields_described
 
 ROOT = Path(__file__).parents[1]
 MODULES = (  # in the API reference, besides methods and data, which have sections of their own
     "weighting", "forward_mode", "bilevel", "learner", "models", "bench",
-    *(
-        f"companion.{name}"
-        for name in ("evidence", "tables", "paper", "paper_index", "plots", "figures", "explorer")
-    ),
+    "companion.evidence", "companion.tables", "companion.claims", "companion.scorecard",
+    "companion.paper_index", "companion.plots", "companion.figures", "companion.explorer",
 )  # fmt: skip
 PAGES = (
     "README.md",
@@ -174,7 +172,7 @@ def table_page(source: Path, evidence: Evidence) -> None:
     text = "# The paper's tables, ours beside them\n\n"
     text += "From the committed records, as by `python -m gdwlib table N`.\n"
     (source / "drawn").mkdir()
-    for number, (dataset, preset) in itertools.product(tables.TABLES, SCALES):
+    for number, (dataset, preset) in itertools.product(paper_tables.TABLES, SCALES):
         frame = tables.compare(number, evidence, dataset, preset)
         if not frame["seeds"].any():
             continue

@@ -29,11 +29,11 @@ from gdwlib.gdw import StepOutput as StepOutput
 from gdwlib.methods import METHODS as METHODS
 from gdwlib.runs.config import ALGORITHM_VERSION as ALGORITHM_VERSION
 from gdwlib.runs.config import RunConfig as RunConfig
+from gdwlib.runs.files import RecordError as RecordError
 from gdwlib.runs.label_errors import suspects as suspects
 from gdwlib.runs.prediction import predict as predict
-from gdwlib.runs.records import RecordError as RecordError
 from gdwlib.runs.records import RunRecord as RunRecord
-from gdwlib.runs.records import open_record as open_record
+from gdwlib.runs.run_folder import open_record as open_record
 from gdwlib.runs.training import OutOfTime as OutOfTime
 from gdwlib.runs.training import load_split as load_split
 from gdwlib.runs.training import run as run

@@ -14,7 +14,7 @@ from gdwlib.data.randomness import torch_rng
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.diagnostics import WeightStatistics
 from gdwlib.runs.loading import DeviceLoader
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.runs.training import build_method, load_split
 
 

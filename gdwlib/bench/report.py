@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from gdwlib.bench.setting import Setting
+from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import environment
-from gdwlib.runs.records import write_file
 
 
 def result_path(outputs: Path, setting: Setting) -> Path:

@@ -94,9 +94,9 @@ def main(args: argparse.Namespace) -> None:
         print(bench.as_text(section, rows))
         if section == "steps":
             with contextlib.suppress(ModuleNotFoundError):  # seaborn, on a bare node
-                from gdwlib.companion import plots
+                from gdwlib.companion import cost_figures, plots
 
                 plots.style()
-                plots.step_costs(rows).savefig(path.with_suffix(".png"))
+                cost_figures.step_costs(rows).savefig(path.with_suffix(".png"))
                 print(path.with_suffix(".png"))
     print(path)

@@ -8,8 +8,8 @@ from gdwlib.cli.flags import Parser
 from gdwlib.data import DataError
 from gdwlib.engines.collective import ProcessLost
 from gdwlib.engines.processes import first_to_report
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.folders import Folders
-from gdwlib.runs.records import RecordError
 
 COMMANDS = {
     "run": run,

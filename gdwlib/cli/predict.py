@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from gdwlib.data.own.spelling import as_csv
+from gdwlib.runs.files import write_file
 from gdwlib.runs.prediction import predict
-from gdwlib.runs.records import open_record, write_file
+from gdwlib.runs.run_folder import open_record
 
 HELP = "label new images or rows by a finished run"
 

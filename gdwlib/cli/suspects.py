@@ -6,8 +6,10 @@ from pathlib import Path
 
 from gdwlib.data.own.spelling import as_csv
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import write_file
 from gdwlib.runs.label_errors import suspects
-from gdwlib.runs.records import RunRecord, open_record, write_file
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import open_record
 
 HELP = "which training labels are probably wrong, by a finished run"
 SHOWN = 10  # suspects printed

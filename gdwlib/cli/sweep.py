@@ -12,10 +12,10 @@ from gdwlib.cli.flags import at_least
 from gdwlib.data import DATASETS, OwnData
 from gdwlib.methods import METHODS
 from gdwlib.runs.config import DEVICES, PRESETS, RunConfig, suggestion
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import cores
 from gdwlib.runs.progress import duration
-from gdwlib.runs.records import RecordError
 from gdwlib.sweeps import by_snakemake, in_process
 from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, missing, read_runs
 

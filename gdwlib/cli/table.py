@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     try:
-        from gdwlib.companion import pages, tables
+        from gdwlib.companion import pages, paper_tables, tables
         from gdwlib.companion.evidence import Evidence
     except ModuleNotFoundError as error:
         raise ValueError(
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
             "records of ours"
         )
         print(
-            tables.paper_numbers()
+            paper_tables.paper_numbers()
             .query("table == 5")
             .set_index("method")["mean"]
             .rename(tables.NAMES)
@@ -67,24 +67,24 @@ def main(args: argparse.Namespace) -> None:
                 )
             )
         return
-    if args.dataset and not tables.can_have(args.dataset):
+    if args.dataset and not paper_tables.can_have(args.dataset):
         raise ValueError(
             f"--dataset {args.dataset}: no noise is drawn there, so that the paper's tables have "
             "no place for it; "
             "table FILE.jsonl shows the runs of a list"
         )
-    for name in (args.dataset,) if args.dataset else tables.PUBLISHED:
-        frame = tables.largest(tables.TABLES[int(args.table)], evidence, name, args.preset)
+    for name in (args.dataset,) if args.dataset else paper_tables.PUBLISHED:
+        frame = tables.largest(paper_tables.TABLES[int(args.table)], evidence, name, args.preset)
         print(tables.as_text(frame))
         if args.save:
             print("\n".join(str(path) for path in pages.save_table(frame, evidence, outputs)))
-    there = evidence.datasets() - {*tables.PUBLISHED, args.dataset}
+    there = evidence.datasets() - {*paper_tables.PUBLISHED, args.dataset}
     others = [
         name
         for name in DATASETS
         if name in there
-        and tables.can_have(name)
-        and tables.largest(tables.TABLES[int(args.table)], evidence, name)["seeds"].any()
+        and paper_tables.can_have(name)
+        and tables.largest(paper_tables.TABLES[int(args.table)], evidence, name)["seeds"].any()
     ]
     if others:
         print(f"Records of this table on other data: --dataset {' or '.join(others)}")

@@ -11,10 +11,10 @@ from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng, torch_seed
 from gdwlib.gdw import StepOutput
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.progress import Progress
-from gdwlib.runs.records import write_file
 from gdwlib.runs.training import build_method, load_split
 from gdwlib.weighting import cross_entropy
 

@@ -11,8 +11,10 @@ import numpy as np
 from scipy import stats
 
 from gdwlib.runs.config import HOW_FIELDS, RunConfig
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.folders import Folders
-from gdwlib.runs.records import RecordError, RunFolder, RunRecord
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import RunFolder
 
 CONFIDENCE = 0.95
 COMMITTED = "committed.sha256"  # in outputs/: what belongs to the project there

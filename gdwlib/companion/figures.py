@@ -18,8 +18,9 @@ from matplotlib.ticker import MaxNLocator
 from pandas.io.formats.style import Styler
 
 from gdwlib.companion.evidence import Evidence
+from gdwlib.companion.paper_tables import PUBLISHED, TABLES
 from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, gallery, provenance, set_provenance, style
-from gdwlib.companion.tables import PUBLISHED, TABLES, records_of, row_name
+from gdwlib.companion.tables import records_of, row_name
 from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 from gdwlib.data.image_files import open_image
 from gdwlib.runs.config import RunConfig
@@ -266,7 +267,7 @@ def _note(axes: Axes, level: float, text: str) -> None:
 
 
 def verdict_table(card: pd.DataFrame) -> Styler:
-    """A scorecard (`paper.scorecard`) for a notebook: text to the left, verdicts in their
+    """A scorecard (`scorecard.scorecard`) for a notebook: text to the left, verdicts in their
     colours."""
     colours = {
         verdict: f"color: {to_hex(colour)}; font-weight: bold"
@@ -283,7 +284,7 @@ def verdict_table(card: pd.DataFrame) -> Styler:
 
 
 def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
-    """The findings of a scorecard that are differences in accuracy (`paper.differences`), each with
+    """The findings of a scorecard that are differences in accuracy (`scorecard.differences`), each with
     its interval, by its own verdict; the claim says which side of zero it is on."""
     figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
     for verdict, colour in VERDICTS.items():

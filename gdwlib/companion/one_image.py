@@ -16,9 +16,9 @@ import torch
 from gdwlib.data.batches import meta_order, train_order
 from gdwlib.gdw import GDW, make_weight_optimizer
 from gdwlib.runs.config import RunConfig, suggestion
+from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import DeviceLoader
-from gdwlib.runs.records import write_file
 from gdwlib.runs.training import load_split, run
 
 # a damaged file of arrays

@@ -13,7 +13,7 @@ from gdwlib.companion import figures, plots
 from gdwlib.companion.evidence import Evidence, final_accuracy
 from gdwlib.companion.tables import headed, readable
 from gdwlib.runs.config import RunConfig
-from gdwlib.runs.records import write_file
+from gdwlib.runs.files import write_file
 
 # in a run's name
 NAMED = ("dataset", "method", "recipe", "noise", "noise_ratio", "label_set", "imbalance", "preset")

@@ -4,9 +4,10 @@ from collections import Counter
 
 import pandas as pd
 
+from gdwlib.companion.claims import CLAIMS
 from gdwlib.companion.evidence import Evidence
-from gdwlib.companion.paper import CLAIMS
-from gdwlib.companion.tables import OPEN, OPPOSITE, SAME, TABLES, compare, printed_gap, row_name
+from gdwlib.companion.paper_tables import TABLES, printed_gap
+from gdwlib.companion.tables import OPEN, OPPOSITE, SAME, compare, row_name
 from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 
 # of the paper → what it shows, the notebooks that show it from our side

@@ -19,7 +19,11 @@ from gdwlib.companion.tables import NAMES
 from gdwlib.runs.records import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
+
+
 COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[2]}
+
+
 CLEAN, WRONG = PALETTE[0], PALETTE[3]
 
 
@@ -275,95 +279,4 @@ def curves_by(
     figure.legend(
         handles, labels, loc="outside upper center", ncols=len(frames), fontsize=9, frameon=False
     )
-    return figure
-
-
-def step_costs(rows: Sequence[dict]) -> Figure:
-    """Time and peak memory of each step over plain SGD's: bars, with the quartiles of the rounds;
-    diamonds where the counted operations alone would put it. Rows as `bench.measure_steps` gives
-    them."""
-    rows = [row for row in rows if row["step"] != rows[0]["step"]]
-    names = [NAMES.get(row["step"], row["step"].replace("gdw", "GDW")) for row in rows]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(rows) + 1.2), sharey=True)
-    colours = [PALETTE[0] if name.startswith("GDW") else PALETTE[7] for name in names]
-    times = [row["time_ratio"] for row in rows]
-    low, high = zip(*(row["time_ratio_quartiles"] for row in rows), strict=True)
-    spread = [
-        [max(0, t - q) for t, q in zip(times, low, strict=True)],
-        [q - t for t, q in zip(times, high, strict=True)],
-    ]
-    left.barh(names, times, xerr=spread, color=colours, error_kw={"linewidth": 1, "ecolor": "0.2"})
-    left.plot(
-        [row["operations_ratio"] for row in rows],
-        names,
-        "D",
-        color="black",
-        markersize=4,
-        label="operations",
-    )
-    right.barh(names, [row["peak_mib_ratio"] for row in rows], color=colours)
-    left.invert_yaxis()
-    left.set_xlabel("time, in plain SGD steps (thin lines: quartiles)")
-    right.set_xlabel("peak memory, in plain SGD steps")
-    left.legend(loc="lower right", fontsize=9)
-    for axes in (left, right):
-        axes.axvline(1, color="0.3", linewidth=0.8)
-        axes.grid(axis="y", visible=False)
-    return figure
-
-
-def step_parts(rows: Sequence[dict]) -> Figure:
-    """Seconds of a step by part, a bar a method. Rows as `bench.measure_parts` gives them."""
-    table = pd.DataFrame(rows).pivot(index="step", columns="part", values="seconds")
-    table = table[list(dict.fromkeys(row["part"] for row in rows))]  # in the order of a step
-    table = table.loc[list(dict.fromkeys(row["step"] for row in rows))].rename(index=NAMES)
-    figure, axes = plt.subplots(figsize=(9.5, 0.33 * len(table) + 1.5))
-    start = np.zeros(len(table))
-    for part, colour in zip(table.columns, [*PALETTE[:4], PALETTE[7]], strict=False):
-        axes.barh(table.index, table[part], left=start, color=colour, label=part)
-        start = start + table[part].to_numpy()
-    axes.invert_yaxis()
-    axes.grid(axis="y", visible=False)
-    axes.set_xlabel("seconds a step")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
-    return figure
-
-
-def cost_growth(rows: Sequence[dict]) -> Figure:
-    """GDW's and MWNet's time over plain SGD's, against classes, batch size and depth: lines, with
-    the quartiles of the rounds; dotted: counted operations. Rows as `bench.measure_growth` gives
-    them."""
-    usual = {"num_classes": 10, "batch_size": 100, "depth": 32}
-    labels = {"num_classes": "classes", "batch_size": "images a batch", "depth": "layers"}
-    figure, grid = plt.subplots(1, 3, figsize=(9.5, 3.2), sharey=True)
-    dotted = False
-    for axes, (key, label) in zip(grid, labels.items(), strict=True):
-        for step, colour in (("gdw", COLOURS["GDW"]), ("mwnet", COLOURS["MWNet"])):
-            others = usual.items() - {(key, usual[key])}
-            chosen = sorted(
-                (r for r in rows if r["step"] == step and all(r[k] == v for k, v in others)),
-                key=lambda r: r[key],
-            )
-            xs = [row[key] for row in chosen]
-            axes.plot(
-                xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step]
-            )
-            quartiles = np.array([row["time_ratio_quartiles"] for row in chosen]).T
-            axes.fill_between(xs, *quartiles, color=colour, alpha=0.2)
-            label_once = None if dotted else "operations"
-            axes.plot(
-                xs,
-                [row["operations_ratio"] for row in chosen],
-                ":",
-                color="black",
-                label=label_once,
-            )
-            dotted = True
-        axes.set(xlabel=label, xscale="log")
-        axes.set_xticks(xs, [str(x) for x in xs])
-        axes.minorticks_off()
-    grid[0].set(
-        ylabel="time, in plain SGD steps", ylim=(0, 1.15 * max(row["time_ratio"] for row in rows))
-    )
-    grid[0].legend(fontsize=9, loc="lower left")
     return figure

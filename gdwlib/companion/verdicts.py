@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gdwlib import weighting
 from gdwlib.companion.evidence import Evidence, Interval, Runs, auroc, mean_interval, paired
-from gdwlib.companion.tables import PUBLISHED, TABLES, paper_numbers
+from gdwlib.companion.paper_tables import PUBLISHED, TABLES, paper_numbers
 from gdwlib.gdw import GDW
 from gdwlib.models import resnet32
 from gdwlib.runs.config import RunConfig

@@ -10,8 +10,9 @@ import torch
 from gdwlib.data.errors import DataError
 from gdwlib.data.split import Split
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.loading import make_loader
-from gdwlib.runs.records import RecordError, RunRecord
+from gdwlib.runs.records import RunRecord
 from gdwlib.runs.training import load_split
 
 

@@ -11,10 +11,12 @@ import torch
 from gdwlib.data.batches import normalised, pooled
 from gdwlib.data.errors import DataError
 from gdwlib.data.image_files import read, refuse
-from gdwlib.data.own.folder import list_images
-from gdwlib.data.own.table import Rows, Scaling, rows_of_arrays, rows_of_csv
+from gdwlib.data.own.columns import Scaling
+from gdwlib.data.own.listing import list_images
+from gdwlib.data.own.rows import Rows, rows_of_arrays, rows_of_csv
 from gdwlib.models import MODELS
-from gdwlib.runs.records import RecordError, RunRecord, load_network
+from gdwlib.runs.files import RecordError
+from gdwlib.runs.records import RunRecord, load_network
 
 
 class Prediction(NamedTuple):

@@ -36,7 +36,7 @@ class Progress:
         self.config, self.enabled, self.leads = config, enabled and leads, leads
         self.name = f"{config.dataset} {config.method} seed {config.seed}"
         self.bar = None
-        self.page, self.told = None, False
+        self.page, self.drawn = None, False
         if self.enabled and on_a_page():
             from IPython.display import DisplayHandle
 
@@ -53,8 +53,8 @@ class Progress:
         if self.page is None:
             return self.say(text)
         content = {"text/plain": f"{self.name}: {text}"}
-        self.page.update(content, raw=True) if self.told else self.page.display(content, raw=True)
-        self.told = True
+        self.page.update(content, raw=True) if self.drawn else self.page.display(content, raw=True)
+        self.drawn = True
 
     @contextlib.contextmanager
     def epochs(self, done: int, steps: int) -> Iterator["Progress"]:

@@ -18,12 +18,14 @@ from gdwlib.methods import METHODS, Method
 from gdwlib.models import MODELS
 from gdwlib.runs.config import PRECISIONS, RunConfig
 from gdwlib.runs.diagnostics import WeightStatistics
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import DeviceLoader, make_loader
 from gdwlib.runs.machine import environment, ieee_float32, keep_freed_memory
 from gdwlib.runs.pretrained import imagenet_weights
 from gdwlib.runs.progress import Progress
-from gdwlib.runs.records import ReadOnlyFolder, RecordError, RunFolder, RunRecord
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import ReadOnlyFolder, RunFolder
 
 
 class OutOfTime(RuntimeError):

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import RecordError, write_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.progress import duration
-from gdwlib.runs.records import RecordError, RunFolder, RunRecord, write_file
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps.campaigns import to_line
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gdwlib.methods import METHODS, NAMES
 from gdwlib.runs.config import PATH_FIELDS, RunConfig
 from gdwlib.runs.presets import WITH_AUTHORS_RECIPE
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 
 Fields = dict[str, Any]  # of RunConfig
 UNIFORM_40: Fields = {"noise": "uniform", "noise_ratio": 0.4}

@@ -19,9 +19,11 @@ from typing import Any
 from gdwlib.data import DataError
 from gdwlib.engines.replicas import train_replicas
 from gdwlib.runs.config import RunConfig
+from gdwlib.runs.files import RecordError, RunLocked
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import ieee_float32
-from gdwlib.runs.records import RecordError, RunFolder, RunLocked, RunRecord
+from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.runs.training import OutOfTime, run
 
 

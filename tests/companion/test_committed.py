@@ -15,8 +15,9 @@ from test_paper import README, readme_holds
 
 import gdwlib
 from gdwlib.companion.evidence import COMMITTED, Evidence, copy_committed
+from gdwlib.runs.files import RecordError
 from gdwlib.runs.folders import project_folder
-from gdwlib.runs.records import RecordError, RunFolder
+from gdwlib.runs.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 SETTING = {"method": "gdw", "noise": "uniform", "noise_ratio": 0.6}  # a cell of the README's table

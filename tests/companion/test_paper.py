@@ -16,7 +16,7 @@ from scipy import stats
 
 import gdwlib
 from gdwlib.cli.main import main
-from gdwlib.companion import pages, paper, paper_index, plots, tables
+from gdwlib.companion import claims, pages, paper_index, paper_tables, plots, scorecard, tables
 from gdwlib.companion.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
 from gdwlib.companion.verdicts import (
     CONTRADICTED,
@@ -68,25 +68,25 @@ class Invented(Evidence):
 
 
 def test_the_papers_tables_are_whole():
-    numbers = tables.paper_numbers()
+    numbers = paper_tables.paper_numbers()
     assert len(numbers) == 178 and numbers["method"].notna().all()
-    for number, table in tables.TABLES.items():
+    for number, table in paper_tables.TABLES.items():
         for dataset in ("cifar10", "cifar100"):
             for level in table.levels:
                 for method in table.methods:
-                    assert (tables.paper_cell(number, dataset, level, method) is None) == (
+                    assert (paper_tables.paper_cell(number, dataset, level, method) is None) == (
                         method == "meta_only"
                     )
-    assert tables.paper_cell(2, "cifar10", 0.6, "gdw") == (84.11, 0.21)
-    assert tables.paper_cell(4, "cifar100", 0.01, "class_balanced") == (27.60, 1.39)
+    assert paper_tables.paper_cell(2, "cifar10", 0.6, "gdw") == (84.11, 0.21)
+    assert paper_tables.paper_cell(4, "cifar100", 0.01, "class_balanced") == (27.60, 1.39)
     assert numbers.query("table == 5 and method == 'gdw'")["mean"].item() == 69.39
 
 
-@pytest.mark.parametrize("number", tables.TABLES)
+@pytest.mark.parametrize("number", paper_tables.TABLES)
 def test_a_tables_runs_are_its_cells(number):
     configs = tables.table_configs(number, "cifar10", "paper", seeds=range(5))
     assert len({config.run_id for config in configs}) == len(configs)
-    table = tables.TABLES[number]
+    table = paper_tables.TABLES[number]
     authors = len(table.recipes) * (len(table.levels) - 1)
     assert len(configs) == 5 * (len(table.levels) * len(table.methods) + authors)
     assert {*table.methods} | {*table.others} == set(tables.NAMES)
@@ -193,7 +193,7 @@ NOISES = [
 
 
 def verdict(records, text, column="fashion, small"):
-    card = paper.scorecard(Invented(records))
+    card = scorecard.scorecard(Invented(records))
     (row,) = card[card["claim"].str.contains(text, regex=False)].itertuples()
     return card.loc[row.Index, column]
 
@@ -232,7 +232,7 @@ def test_a_number_is_decided_at_the_papers_scale_alone():
 
 def test_nearly_all_rivals():
     text = "GDW beats nearly all methods in all noise settings but 40% flip"
-    rivals = [m for m in tables.TABLES[2].methods if m not in ("gdw", "meta_only")]
+    rivals = [m for m in paper_tables.TABLES[2].methods if m not in ("gdw", "meta_only")]
     most = [r for noise in NOISES[:3] for r in leads(2, rivals=rivals, **noise)]
     assert verdict(most, text) == REPRODUCED
     few = [record for record in most if record.config["method"] in ("gdw", "mwnet", "glc")]
@@ -289,14 +289,14 @@ def test_shares_of_weights_and_their_order():
 
 
 def test_without_records_nothing_is_decided_but_what_is_fixed():
-    for claims in (paper.CLAIMS, paper.READERS_NOTES):
-        card = paper.scorecard(Invented([]), claims=claims)
+    for each in (claims.CLAIMS, claims.READERS_NOTES):
+        card = scorecard.scorecard(Invented([]), claims=each)
         decided = (card["fashion, small"] != UNDECIDED) | (card["at paper scale"] != UNDECIDED)
-        assert list(decided) == [claim.fixed for claim in claims]
-    assert len(paper.CLAIMS) >= 20 and len({claim.text for claim in paper.CLAIMS}) == len(
-        paper.CLAIMS
+        assert list(decided) == [claim.fixed for claim in each]
+    assert len(claims.CLAIMS) >= 20 and len({claim.text for claim in claims.CLAIMS}) == len(
+        claims.CLAIMS
     )
-    assert paper.differences(Invented([])).empty
+    assert scorecard.differences(Invented([])).empty
 
 
 def test_both_percentages_of_the_papers_lead_follow_from_its_table():
@@ -306,7 +306,7 @@ def test_both_percentages_of_the_papers_lead_follow_from_its_table():
         ("CIFAR-100", "6%", 6.214),
     ):
         (claim,) = (
-            c for c in paper.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split()
+            c for c in claims.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split()
         )
         result, (finding,) = claim.verdict_on(Invented([]), "fashion", "small")
         assert result == REPRODUCED and finding.found.mean == pytest.approx(relative, abs=1e-3)
@@ -485,7 +485,7 @@ def test_contents_name_every_table_and_figure_and_every_claim_that_does():
     assert card.loc["Figure 5", "claims"] == "5 not enough evidence"
     of_table_2 = [
         claim.fixed
-        for claim in paper.CLAIMS
+        for claim in claims.CLAIMS
         if "Table 2" in claim.where or "Tables 2" in claim.where
     ]
     yes, open_ = of_table_2.count(True), of_table_2.count(False)

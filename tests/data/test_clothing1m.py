@@ -11,7 +11,7 @@ from gdwlib.data import DataError
 from gdwlib.data.clothing1m import CLASSES, clothing1m
 from gdwlib.data.randomness import rng
 from gdwlib.data.streamed import Files, batches
-from gdwlib.runs.loading import StreamingLoader, load
+from gdwlib.runs.loading import StreamingLoader, make_loader
 
 KINDS = ("noisy_train", "clean_val", "clean_test")
 
@@ -162,7 +162,7 @@ def test_a_run_streams_its_images(whole, tmp_path, method):
         dataset="clothing1m", method=method, preset="smoke", workers=1, **flags
     )
     split = gdwlib.load_split(config, whole)
-    assert isinstance(load(config, split, torch.device("cpu")), StreamingLoader)
+    assert isinstance(make_loader(config, split, torch.device("cpu")), StreamingLoader)
     assert (
         len(split.given) == 140
         and len(split.meta.labels) == 28

@@ -16,7 +16,7 @@ import gdwlib
 from gdwlib.engines.collective import ProcessLost
 from gdwlib.engines.processes import DataParallelEngine
 from gdwlib.methods import METHODS, Batch, MethodContext
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 
 N, M, C = 11, 7, 4  # batches that two processes cannot share evenly
 
@@ -229,9 +229,9 @@ def test_a_run_that_another_has_is_refused_once(tmp_path):
 def test_networks_that_drift_apart_end_the_run(monkeypatch):
     """As on machines of different kinds, whose sums differ in the last bits."""
     team = object.__new__(DataParallelEngine)
-    monkeypatch.setattr(DataParallelEngine, "agreed", lambda self, value: value + 1)
+    monkeypatch.setattr(DataParallelEngine, "broadcast", lambda self, value: value + 1)
     monkeypatch.setattr(DataParallelEngine, "total", lambda self, value: value)
     with pytest.raises(ProcessLost, match="drifted apart"):
         team.check_alike({"model": network("group")})
-    monkeypatch.setattr(DataParallelEngine, "agreed", lambda self, value: value)
+    monkeypatch.setattr(DataParallelEngine, "broadcast", lambda self, value: value)
     team.check_alike({"model": network("group")})

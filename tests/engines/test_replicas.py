@@ -205,14 +205,14 @@ def test_the_wide_network_is_the_networks_side_by_side(float64, make_network):
 
 
 def test_an_interruption_ends_every_thread():
-    class Impatient(bilevel.Forward):
+    class Impatient(bilevel.ForwardPass):
         def __init__(self, *args, **kwargs):
             raise KeyboardInterrupt
 
     before = threading.active_count()
     jobs = [lambda engine, k=k: train(make("base", k), k, engine) for k in range(3)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bilevel, "Forward", Impatient)
+        patch.setattr(bilevel, "ForwardPass", Impatient)
         with pytest.raises(KeyboardInterrupt):
             train_replicas(jobs)
     assert threading.active_count() == before

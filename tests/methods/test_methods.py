@@ -257,7 +257,7 @@ def test_l2rw_where_no_example_helps_leaves_decay_and_momentum(monkeypatch):
     method, batch = build("l2rw")
     before = copy.deepcopy(method.model.state_dict())
     monkeypatch.setattr(
-        "gdwlib.learner.Pass.look_ahead",
+        "gdwlib.learner.LearnerPass.look_ahead",
         lambda self, *a: (torch.zeros_like(self.logits), torch.tensor(1.0)),
     )
     out = method.step(batch)

@@ -271,13 +271,13 @@ def test_a_wheel_runs_the_quickstarts_path(tmp_path):
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     (tmp_path / "elsewhere").mkdir()
     program = (
-        "import gdwlib; from gdwlib.companion import plots, tables\n"
+        "import gdwlib; from gdwlib.companion import paper_tables, plots\n"
         "setting = dict(dataset='fashion', noise='uniform', noise_ratio=0.6, preset='smoke')\n"
         "methods = ('base', 'meta_only', 'mwnet', 'gdw')\n"
         "records = [gdwlib.run(gdwlib.RunConfig(method=m, **setting), progress=False) for m in "
         "methods]\n"
         "print(gdwlib.__file__); print(len(plots.accuracy_table(records)), "
-        "tables.paper_numbers().shape[0])"
+        "paper_tables.paper_numbers().shape[0])"
     )
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     del environment["GDWLIB_OUTPUTS"]  # of the tests

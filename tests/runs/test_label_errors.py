@@ -5,7 +5,7 @@ import pytest
 
 import gdwlib
 from gdwlib.data.noise import flip_map
-from gdwlib.runs.label_errors import posterior, ranked
+from gdwlib.runs.label_errors import posterior, rank_label_errors
 
 
 def noisy_predictions(kind, ratio=0.4, count=3000, classes=6, seed=0):
@@ -34,16 +34,16 @@ def test_the_posterior_is_bayes_rule_in_a_loop():
 
 def test_the_most_suspect_come_first_and_ties_keep_their_order():
     probs, given, wrong = noisy_predictions("uniform")
-    order, after, score = ranked(probs, given)
+    order, after, score = rank_label_errors(probs, given)
     assert (np.diff(score[order]) <= 0).all() and sorted(order) == list(range(3000))
     assert wrong[order[: wrong.sum()]].mean() > 0.8 and after.sum(1) == pytest.approx(1)
-    same = ranked(np.full((5, 2), 0.5), np.zeros(5, np.int64))[0]
+    same = rank_label_errors(np.full((5, 2), 0.5), np.zeros(5, np.int64))[0]
     assert same.tolist() == list(range(5))
 
 
 def test_mistakes_with_a_pattern_are_found_better_than_by_probability_alone():
     probs, given, wrong = noisy_predictions("flip", 0.3)
-    by_posterior = wrong[ranked(probs, given)[0][: wrong.sum()]].mean()
+    by_posterior = wrong[rank_label_errors(probs, given)[0][: wrong.sum()]].mean()
     by_probability = wrong[np.argsort(probs[np.arange(3000), given])[: wrong.sum()]].mean()
     assert by_posterior > by_probability + 0.01
     assert len(set(flip_map(6))) > 1
@@ -51,7 +51,7 @@ def test_mistakes_with_a_pattern_are_found_better_than_by_probability_alone():
 
 def test_certain_networks_and_absent_classes_give_numbers():
     probs = np.eye(4)[[0, 1, 1, 2]]
-    order, after, score = ranked(probs, np.array([0, 0, 1, 2]))
+    order, after, score = rank_label_errors(probs, np.array([0, 0, 1, 2]))
     assert np.isfinite(after).all() and np.isfinite(score).all() and order[0] == 1
 
 

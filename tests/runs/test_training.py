@@ -15,7 +15,8 @@ import torch
 
 import gdwlib
 from gdwlib.runs import machine, training
-from gdwlib.runs.records import RecordError, RunFolder
+from gdwlib.runs.files import RecordError
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps.in_process import run_replicas
 
 SMOKE = {"noise": "uniform", "noise_ratio": 0.6, "preset": "smoke"}
@@ -398,7 +399,9 @@ def test_float32_is_no_tf32_in_a_run_and_the_users_setting_elsewhere(tmp_path, m
     """And nothing that PyTorch warns of, or cannot read afterwards."""
     seen = []
     whole = training.prepare
-    monkeypatch.setattr(training, "prepare", lambda *given: seen.append(tf32()) or whole(*given))
+    monkeypatch.setattr(
+        training, "build_method", lambda *given: seen.append(tf32()) or whole(*given)
+    )
 
     def tf32():
         return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32

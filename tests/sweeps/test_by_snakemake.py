@@ -19,7 +19,7 @@ import torch
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.engines import devices
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps import by_snakemake
 from gdwlib.sweeps.campaigns import to_line
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import gdwlib
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps.campaigns import read_runs, to_line
 
 DAEMONS = ("munged", "slurmctld", "slurmd")

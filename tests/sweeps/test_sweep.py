@@ -20,7 +20,7 @@ from gdwlib.companion.tables import table_configs
 from gdwlib.methods import METHODS, NAMES
 from gdwlib.runs import training
 from gdwlib.runs.folders import Folders, project_folder
-from gdwlib.runs.records import RunFolder
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps import campaigns
 from gdwlib.sweeps import in_process as sweeps
 from gdwlib.sweeps.campaigns import CAMPAIGNS

@@ -9,7 +9,8 @@ import numpy as np
 from gdwlib.data.dataset import Dataset
 from gdwlib.data.datasets import DATASETS
 from gdwlib.data.errors import DataError
-from gdwlib.data.own.table import Rows, build, rows_of_arrays
+from gdwlib.data.own.rows import Rows, rows_of_arrays
+from gdwlib.data.own.table import build
 from gdwlib.data.randomness import rng
 
 BUILT_IN = frozenset(DATASETS)

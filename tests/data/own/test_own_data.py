@@ -17,7 +17,7 @@ from gdwlib.cli.main import main
 from gdwlib.data import DataError
 from gdwlib.data.image_files import open_image
 from gdwlib.data.own.spelling import Classes, normalised_label, read_csv
-from gdwlib.runs.records import RecordError
+from gdwlib.runs.files import RecordError
 
 COLOURS = {"blue": (40, 60, 200), "green": (30, 160, 60), "red": (200, 40, 40)}
 

@@ -12,7 +12,9 @@ import torch
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.data import DATASETS, DataError
-from gdwlib.data.own.table import CUT, Rows, Scaling, decimal_comma, number, rows_of_csv
+from gdwlib.data.own.columns import Scaling, decimal_comma, number
+from gdwlib.data.own.rows import Rows, rows_of_csv
+from gdwlib.data.own.table import CUT
 
 CLASSES = ("high", "low", "mid")
 
@@ -266,7 +268,7 @@ def test_tables_that_are_none_are_refused(tmp_path, content, message):
 def test_the_label_column_may_be_named(tmp_path):
     path = write(
         tmp_path / "t.csv",
-        ["colour", "StepResult", "x", "x"],
+        ["colour", "Outcome", "x", "x"],
         [["red", "ok", k, -k] for k in range(4)],
     )
     rows = rows_of_csv(tmp_path / "t.csv", "outcome")

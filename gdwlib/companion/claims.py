@@ -5,15 +5,13 @@ in verdicts.py."""
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
-from gdwlib.companion.evidence import Evidence, paired, spread_ratio
-from gdwlib.companion.tables import NAMES, PUBLISHED, TABLES, printed_gap
+from gdwlib.companion.evidence import paired, spread_ratio
+from gdwlib.companion.paper_tables import PUBLISHED, TABLES, printed_gap
+from gdwlib.companion.tables import NAMES
 from gdwlib.companion.verdicts import (
-    CONTRADICTED,
     LESS,
     MORE,
-    REPRODUCED,
     Claim,
     Finding,
     Scope,
@@ -33,14 +31,32 @@ from gdwlib.models import WeightNet
 from gdwlib.runs.records import RunRecord
 
 U4, U6 = (TABLES[2].setting(ratio) for ratio in (0.4, 0.6))
+
+
 F2, F4 = (TABLES[3].setting(ratio) for ratio in (0.2, 0.4))
+
+
 MU1, MU01 = (TABLES[4].setting(mu) for mu in (0.1, 0.01))
+
+
 NOISE = {"uniform 40%": U4, "uniform 60%": U6, "flip 20%": F2, "flip 40%": F4}
+
+
 NOT_FLIP40 = {name: level for name, level in NOISE.items() if level != F4}
+
+
 TAIL = {"μ = 0.1": MU1, "μ = 0.01": MU01}
+
+
 NOISE_RIVALS = tuple(m for m in TABLES[2].methods if m not in ("gdw", "meta_only"))
+
+
 TAIL_RIVALS = tuple(m for m in TABLES[4].methods if m not in ("gdw", "meta_only"))
+
+
 CIFARS = tuple(PUBLISHED)
+
+
 Findings = Callable[[Scope], list[Finding]]
 
 
@@ -385,6 +401,7 @@ CLAIMS = (
     ),
 )
 
+
 READERS_NOTES = (
     Claim(
         "“60% uniform noise” leaves 46% of ten classes' labels right",
@@ -468,97 +485,3 @@ READERS_NOTES = (
         ],
     ),
 )
-
-
-def scorecard(
-    evidence: Evidence,
-    dataset: str = "fashion",
-    preset: str = "small",
-    claims: tuple[Claim, ...] = CLAIMS,
-) -> pd.DataFrame:
-    """A row a claim: `claim`, `where`, the verdict `at paper scale` and on `dataset` at `preset`,
-    and what was `found`, first at the paper's scale where there are records. The data set stands in
-    for CIFAR-10; claims on CIFAR-100 or Clothing1M alone are not put to it.
-    """
-    rows = []
-    for claim in claims:
-        paper_scale, at_scale = claim.at_paper_scale(evidence)
-        here, findings = claim.verdict_on(evidence, dataset, preset)
-        found = _found(findings)
-        if (
-            any(finding.found is not None and finding.found.seeds for finding in at_scale)
-            and at_scale != findings
-        ):
-            found = f"at paper scale: {_found(at_scale)}. {dataset}, {preset}: {found}"
-        rows.append(
-            {
-                "claim": claim.text,
-                "where": claim.where,
-                "at paper scale": paper_scale,
-                f"{dataset}, {preset}": here,
-                "found": found,
-            }
-        )
-    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
-
-
-def differences(
-    evidence: Evidence,
-    dataset: str = "fashion",
-    preset: str = "small",
-    claims: tuple[Claim, ...] = CLAIMS,
-) -> pd.DataFrame:
-    """A row a finding that is a difference in accuracy and has records: `claim` number, `quantity`,
-    `mean`, `low`, `high` (points), `verdict`."""
-    rows = []
-    for number, claim in enumerate(claims, 1):
-        _, findings = claim.verdict_on(evidence, dataset, preset)
-        for finding in _lowest(findings):
-            if finding.found is not None and finding.claimed in (MORE, LESS):
-                quantity = (
-                    f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"
-                )
-                found = finding.found
-                rows.append((number, quantity, found.mean, found.low, found.high, finding.verdict))
-    frame = pd.DataFrame(rows, columns=["claim", "quantity", "mean", "low", "high", "verdict"])
-    return frame.astype({"mean": float, "low": float, "high": float})
-
-
-def _lowest(findings: list[Finding]) -> list[Finding]:
-    """Of more than six comparisons the one that has records and whose interval reaches furthest
-    against the claim."""
-    known = [finding for finding in findings if finding.found is not None]
-    if len(findings) <= 6 or not known:
-        return findings[:6]
-    return [
-        min(
-            known,
-            key=lambda finding: (
-                finding.found.low if finding.claimed != LESS else -finding.found.high
-            ),
-        )
-    ]
-
-
-def _found(findings: list[Finding]) -> str:
-    """What was found, in words."""
-    text = "; ".join(f"{finding.quantity}: {_shown(finding)}" for finding in _lowest(findings))
-    if len(findings) <= 6:
-        return text
-    verdicts = [finding.verdict for finding in findings]
-    known = sum(finding.found is not None for finding in findings)
-    if not known:
-        return f"{len(findings)} comparisons, no records"
-    return (
-        f"{len(findings)} comparisons, {known} with records: {verdicts.count(REPRODUCED)} for, "
-        f"{verdicts.count(CONTRADICTED)} against; lowest: {text}"
-    )
-
-
-def _shown(finding: Finding) -> str:
-    found = finding.found
-    if found is None:
-        return "no records"
-    if found.seeds == 0:
-        return f"{found.mean:g}" if found.mean == int(found.mean) else f"{found.mean:.2f}"
-    return f"{found}" if finding.claimed in (MORE, LESS) else f"{found}".replace("+", "")

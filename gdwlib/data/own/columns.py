@@ -1,0 +1,165 @@
+"""How the columns of a table become numbers."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from gdwlib.data.errors import DataError
+from gdwlib.data.own.rows import Rows
+from gdwlib.data.own.spelling import (
+    MISSING,
+    is_none_like,
+    normalised_label,
+)
+
+CUT = 5.0  # interquartile ranges from the median
+
+
+LEVELS = 50  # values of a column of categories
+
+
+DECIMAL = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)")
+
+
+MARKS = "%$€£¥"
+
+
+NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
+
+
+def bare(cell: str) -> str:
+    """Without spaces, percent and currency; a minus sign is ASCII's."""
+    text = "".join(cell.replace("\u2212", "-").split()).strip(MARKS)
+    return text[0] + text[1:].lstrip(MARKS) if text[:1] in ("-", "+") else text
+
+
+def number(cell: object, comma: bool = False) -> float:
+    """The cell's number, NaN where it has none. Infinities are none; 12% and $12 are 12, and
+    1,234.5 or (where `comma` says that decimals follow a comma) 1.234,5 are one number."""
+    if isinstance(cell, bool | np.bool_):
+        return float(cell)
+    if isinstance(cell, int | float | np.number):
+        value = float(cell)
+        return value if np.isfinite(value) else np.nan
+    text = bare(str(cell))
+    text = text.replace(".", "").replace(",", ".") if comma else text.replace(",", "")
+    try:
+        value = float(text.replace("_", "x"))  # float() takes 1_000
+    except ValueError:
+        return np.nan
+    return value if np.isfinite(value) else np.nan
+
+
+def decimal_comma(cells: Sequence) -> bool:
+    """Whether a column writes 1,5 for one and a half: a comma that no group of three digits
+    follows, or none before."""
+    return any(isinstance(cell, str) and DECIMAL.fullmatch(bare(cell)) for cell in cells)
+
+
+def is_missing(cell: object) -> bool:
+    return is_none_like(cell) or str(cell).strip().casefold() in MISSING
+
+
+class Scaling:
+    """How a table becomes numbers. `plan` is plain data, a dict a column, to be kept as JSON."""
+
+    def __init__(self, plan: list[dict]):
+        self.plan = plan
+
+    @classmethod
+    def learn(cls, rows: Rows) -> tuple["Scaling", list[str]]:
+        """From the training rows, with remarks on columns left out and cells taken for missing."""
+        plan: list[dict] = []
+        remarks: list[str] = []
+        dropped: dict[str, list[str]] = {}
+        for name, cells in rows.columns.items():
+            there = [cell for cell in cells if not is_missing(cell)]
+            comma = decimal_comma(there)
+            values = np.array([number(cell, comma) for cell in there], float)
+            valid = values[np.isfinite(values)]
+            if len(there) and len(valid) >= NUMBERS * len(there):
+                low, middle, high = np.quantile(valid, (0.25, 0.5, 0.75))
+                scale = (high - low) or valid.std()
+                if valid.min() == valid.max() and len(valid) == len(cells):
+                    dropped.setdefault("constant", []).append(name)
+                    continue
+                if len(valid) < len(there):
+                    odd = next(
+                        cell
+                        for cell, value in zip(there, values, strict=True)
+                        if not np.isfinite(value)
+                    )
+                    others = f"{len(there) - len(valid)} cells are no numbers, as {str(odd)[:20]!r}"
+                    remarks.append(f"column {name!r}: {others}: taken for missing")
+                gaps = len(valid) < len(cells)
+                plan.append(
+                    {
+                        "name": name,
+                        "middle": float(middle),
+                        "scale": float(scale or 1),
+                        "comma": comma,
+                        "missing": gaps,
+                    }
+                )
+                continue
+            counts = Counter(level_of(cell) for cell in there)
+            common = [level for level, count in counts.most_common(LEVELS) if count > 1]
+            covered = sum(counts[level] for level in common)
+            if len(counts) <= 1 and len(there) == len(cells) or not there:
+                dropped.setdefault("constant" if there else "empty", []).append(name)
+            elif covered < 0.5 * len(there):
+                dropped.setdefault("another text in most rows", []).append(name)
+            else:
+                plan.append(
+                    {"name": name, "levels": sorted(common), "missing": len(there) < len(cells)}
+                )
+        remarks += [
+            f"columns left out ({why}): {', '.join(names)}" for why, names in dropped.items()
+        ]
+        if not plan:
+            raise DataError(
+                "no column is left to learn from: each is constant, empty, or another text in most "
+                "rows"
+            )
+        return cls(plan), remarks
+
+    def features(self, rows: Rows) -> np.ndarray:
+        """(n, F) float32. DataError names columns that are not there."""
+        absent = [column["name"] for column in self.plan if column["name"] not in rows.columns]
+        if absent:
+            raise DataError(f"columns are missing that the training table has: {', '.join(absent)}")
+        parts = []
+        for column_ in self.plan:
+            cells = rows.columns[column_["name"]]
+            if "levels" in column_:
+                found = np.array(
+                    [None if is_missing(cell) else level_of(cell) for cell in cells], object
+                )
+                parts += [(found == level).astype(float) for level in column_["levels"]]
+                gaps = np.array([level is None for level in found])
+            else:
+                values = np.array(
+                    [
+                        np.nan if is_missing(cell) else number(cell, column_["comma"])
+                        for cell in cells
+                    ],
+                    float,
+                )
+                gaps = np.isnan(values)
+                scaled = (np.where(gaps, column_["middle"], values) - column_["middle"]) / column_[
+                    "scale"
+                ]
+                parts.append(scaled.clip(-CUT, CUT))
+            if column_["missing"]:
+                parts.append(gaps.astype(float))
+        return (
+            np.stack(parts, 1).astype(np.float32)
+            if rows.count
+            else np.empty((0, len(parts)), np.float32)
+        )
+
+
+def level_of(cell: object) -> str:
+    return normalised_label(cell).casefold() if normalised_label(cell) is not None else ""
