@@ -60,6 +60,7 @@ class ForwardPass:
     logits: Float[Tensor, "n C"]
     buffers: State  # as the pass left them
     random: RandomState  # that it started from
+    _activations: Activations | None
 
     def __init__(
         self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
@@ -87,7 +88,7 @@ class ForwardPass:
             # dropout draws the same masks
             with random_state_replayed(self.random, self._inputs[-1]):
                 self._run()
-        return self._activations
+        return self._activations  # type: ignore[return-value]  # made by now
 
     def release_activations(self) -> None:
         """Give the activations' memory back until they are needed again, unless they were to be

@@ -4,6 +4,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -110,6 +111,7 @@ class GDW:
     ):
         if level not in ("class", "instance"):
             raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
+        value: Any
         for name, value, kind, least, want in (
             ("num_classes", num_classes, int, 2, "an integer, at least 2"),
             ("meta_every", meta_every, int, 1, "an integer, at least 1"),
@@ -119,9 +121,7 @@ class GDW:
         ):
             if value is None and "None" in want:
                 continue
-            number = isinstance(value, int if kind is int else int | float) and not isinstance(
-                value, bool
-            )
+            number = isinstance(value, int | kind) and not isinstance(value, bool)
             if not number or not math.isfinite(value) or value < least or value == 0:
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
         if normalise and level != "instance":

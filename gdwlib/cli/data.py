@@ -18,6 +18,8 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(f"NAME: {args.name} is data of your own; nothing to fetch")
     for train in (True, False):
         split = source.load(folder, train)
+        if split is None:
+            continue
         print(
             f"{args.name} {'train' if train else 'test'}: {len(split.ids)} images, "
             f"{split.images.shape[1:]}, verified"

@@ -9,7 +9,7 @@ import torch
 
 from gdwlib.data.batches import epoch_indices
 from gdwlib.data.randomness import torch_rng, torch_seed
-from gdwlib.gdw import StepOutput
+from gdwlib.gdw import GDW, StepOutput
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import Folders
@@ -60,6 +60,7 @@ def gradient_alignment(
     with torch.random.fork_rng(device_type=device.type if device.type != "cpu" else "cuda"):
         loader = DeviceLoader(config, split, device)
         model, method = build_method(config, split, loader)
+        gdw: GDW = method.gdw  # type: ignore[attr-defined]  # of these two methods
         progress_log = Progress(config, True)
         for epoch in range(config.total_epochs):
             method.start_epoch(epoch)
@@ -72,7 +73,7 @@ def gradient_alignment(
                 count, meta, config.batch_size, config.seed, epoch, device
             ):
                 batch = loader.batch(index, meta_index, generator)
-                out = method.gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
+                out = gdw.step(batch.x, batch.y, batch.x_meta, batch.y_meta)
                 weight = out.class_weights.gather(1, batch.y[:, None])[:, 0]  # (n,)
                 losses = cross_entropy(out.logits, batch.y)  # (n,)
                 # (4, n)

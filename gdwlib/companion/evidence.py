@@ -135,7 +135,7 @@ class RepeatedRun(NamedTuple):
     def gap(self) -> float | None:
         """How much the final accuracy differs, in points; None without a test set."""
         before, after = self.before.final_accuracy, self.after.final_accuracy
-        return None if before is None else after - before
+        return None if before is None or after is None else after - before
 
 
 def repeated_runs(before: Evidence, after: Evidence) -> list[RepeatedRun]:
@@ -194,22 +194,19 @@ def auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     )
 
 
-def mean_interval(values: Iterable[float]) -> Interval | None:
+def mean_interval(values: Iterable[float | None]) -> Interval | None:
     """Mean and t interval of a value a seed; None where there is none."""
-    values = np.array([value for value in values if value is not None], float)
-    if not len(values):
+    known = np.array([value for value in values if value is not None], float)
+    if not len(known):
         return None
-    mean = float(values.mean())
-    half, p = np.inf, np.nan
-    if len(values) > 1:
-        error = float(values.std(ddof=1) / np.sqrt(len(values)))
-        half = error * float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-        p = (
-            float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
-            if error > 0
-            else float(mean == 0)
-        )
-    return Interval(mean, mean - half, mean + half, len(values), p)
+    mean = float(known.mean())
+    if len(known) == 1:
+        return Interval(mean, -np.inf, np.inf, 1)
+    if np.ptp(known) == 0:  # no spread, of which t is not defined
+        return Interval(mean, mean, mean, len(known), float(mean == 0))
+    test = stats.ttest_1samp(known, 0)
+    low, high = test.confidence_interval(CONFIDENCE)
+    return Interval(mean, float(low), float(high), len(known), float(test.pvalue))
 
 
 def paired(

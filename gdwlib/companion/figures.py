@@ -284,8 +284,8 @@ def verdict_table(card: pd.DataFrame) -> Styler:
 
 
 def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
-    """The findings of a scorecard that are differences in accuracy (`scorecard.differences`), each with
-    its interval, by its own verdict; the claim says which side of zero it is on."""
+    """The findings of a scorecard that are differences in accuracy (`scorecard.differences`), each
+    with its interval, by its own verdict; the claim says which side of zero it is on."""
     figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
     for verdict, colour in VERDICTS.items():
         part = found[found["verdict"] == verdict]

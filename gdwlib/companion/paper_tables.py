@@ -120,5 +120,7 @@ def printed_gap(
     """The range around the difference of two printed cells: two standard errors, of five runs a
     cell."""
     a, b = (paper_cell(table, dataset, level, method) for method in (ours, theirs))
+    if a is None or b is None:
+        raise ValueError(f"Table {table}: prints no {ours} or {theirs} on {dataset} at {level}")
     margin = 2 * float(np.sqrt((a[1] ** 2 + b[1] ** 2) / 5))
     return a[0] - b[0] - margin, a[0] - b[0] + margin

@@ -129,7 +129,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     epoch. A row a method, a column a seed; the title gives the AUROC of ω_t as a detector of right
     labels."""
     methods = sorted(
-        {r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(m, m))
+        {r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(str(m), str(m)))
     )
     seeds = sorted({record.config["seed"] for record in records})
     figure, grid = plt.subplots(

@@ -71,17 +71,14 @@ def differences(
 def _lowest(findings: list[Finding]) -> list[Finding]:
     """Of more than six comparisons the one that has records and whose interval reaches furthest
     against the claim."""
-    known = [finding for finding in findings if finding.found is not None]
-    if len(findings) <= 6 or not known:
-        return findings[:6]
-    return [
-        min(
-            known,
-            key=lambda finding: (
-                finding.found.low if finding.claimed != LESS else -finding.found.high
-            ),
-        )
+    reach = [
+        (found.low if finding.claimed != LESS else -found.high, finding)
+        for finding in findings
+        if (found := finding.found) is not None
     ]
+    if len(findings) <= 6 or not reach:
+        return findings[:6]
+    return [min(reach, key=lambda pair: pair[0])[1]]
 
 
 def _found(findings: list[Finding]) -> str:

@@ -26,7 +26,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gdwlib import weighting
-from gdwlib.companion.evidence import Evidence, Interval, Runs, auroc, mean_interval, paired
+from gdwlib.companion.evidence import (
+    Evidence,
+    Interval,
+    Runs,
+    auroc,
+    final_accuracy,
+    mean_interval,
+    paired,
+)
 from gdwlib.companion.paper_tables import PUBLISHED, TABLES, paper_numbers
 from gdwlib.gdw import GDW
 from gdwlib.models import resnet32
@@ -164,7 +172,7 @@ def lead_growth(scope: Scope) -> Interval | None:
     for ratio in (0.4, 0.6):
         gdw, mwnet = (scope.runs(method, **TABLES[2].setting(ratio)) for method in ("gdw", "mwnet"))
         leads.append(
-            {s: gdw[s].final_accuracy - mwnet[s].final_accuracy for s in set(gdw) & set(mwnet)}
+            {s: final_accuracy(gdw[s]) - final_accuracy(mwnet[s]) for s in set(gdw) & set(mwnet)}
         )
     return mean_interval(
         leads[1][seed] - leads[0][seed] for seed in sorted(set(leads[0]) & set(leads[1]))

@@ -77,6 +77,8 @@ def make_split(
     num_classes = len(source.classes)
     asked = f"meta_per_class: {name}" if isinstance(dataset, str) else "trusted"
     published = source.load(folder, True)
+    if published is None:
+        raise DataError(f"{name}: has no training images")
     if label_set is not None:
         published = replace(published, given=source.label_sets[label_set](folder, published.labels))
     # noise on top: what was given counts as true
@@ -98,6 +100,8 @@ def make_split(
             meta = meta.take(
                 _balanced(meta.labels, meta_per_class * num_classes, draw, asked, source.classes)
             )
+    elif meta_per_class is None:
+        raise DataError(f"{asked}: must say how many images of each class make the meta set")
     else:
         meta_size = meta_per_class * num_classes
         chosen = _balanced(labels, meta_size, rng(seed, "meta"), asked, source.classes)

@@ -99,7 +99,7 @@ class JointPass:
         self.inputs: Any = wide(models[0], k), join(params), join(buffers), x
         self.forward_pass = bilevel.forward(*self.inputs, keep=keeps[0])
         for old, new in zip(before, bilevel.random_state(xs[0]), strict=True):
-            if old is not None and not torch.equal(old, new):
+            if old is not None and new is not None and not torch.equal(old, new):
                 raise ValueError(
                     "model: draws random numbers, which replicas cannot share; train the runs one "
                     "by one"

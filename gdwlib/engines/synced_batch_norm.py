@@ -21,7 +21,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training and self.running_mean is not None:
             return super().forward(x)
         average = None
-        if self.training and self.running_mean is not None:
+        if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             average = self.momentum
             if average is None:

@@ -35,18 +35,4 @@ METHODS: dict[str, type[Method]] = {  # in the order of the paper's tables
     "gdw": GDW,
     "meta_only": MetaOnly,
 }
-NAMES = {  # of the library's own, as tables and figures have them; others go by their key
-    "base": "Base",
-    "finetune": "Fine-tuning",
-    "coteaching": "Co-teaching",
-    "glc": "GLC",
-    "l2rw": "L2RW",
-    "insw": "INSW",
-    "mwnet": "MWNet",
-    "soft_label": "Soft-label",
-    "gen_label": "Gen-label",
-    "focal": "Focal",
-    "class_balanced": "Balanced",
-    "gdw": "GDW",
-    "meta_only": "meta set only",
-}
+NAMES = {name: str(method.title) for name, method in METHODS.items()}  # of the library's own

@@ -12,6 +12,8 @@ from gdwlib.methods.method import Batch, Method, StepResult
 
 
 class Base(Method):
+    title = "Base"
+
     def learn(self, batch: Batch) -> StepResult:
         forward_pass = self.learner.forward(batch.x)
         forward_pass.descend(self.logit_gradient(forward_pass.logits, batch) / len(batch.x))

@@ -37,6 +37,7 @@ class ClassBalancedSettings(Settings):
 
 
 class ClassBalanced(Base):
+    title = "Balanced"
     Settings = ClassBalancedSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

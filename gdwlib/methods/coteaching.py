@@ -32,6 +32,7 @@ class CoTeachingSettings(Settings):
 
 
 class CoTeaching(Method):
+    title = "Co-teaching"
     Settings = CoTeachingSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

@@ -27,6 +27,7 @@ class FineTuneSettings(Settings):
 
 
 class FineTune(Base):
+    title = "Fine-tuning"
     Settings = FineTuneSettings
 
     @classmethod

@@ -36,6 +36,7 @@ class FocalSettings(Settings):
 
 
 class Focal(Base):
+    title = "Focal"
     Settings = FocalSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

@@ -31,6 +31,7 @@ class GDWSettings(WeightNetSettings):
 
 
 class GDW(Method):
+    title = "GDW"
     Settings: type[WeightNetSettings] = GDWSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

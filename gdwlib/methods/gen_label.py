@@ -41,6 +41,7 @@ class GenLabelSettings(Settings):
 
 
 class GenLabel(Method):
+    title = "Gen-label"
     Settings = GenLabelSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

@@ -17,6 +17,8 @@ epochs are one phase or both. A meta image comes about once an epoch, as in the 
 them, at least one, ride in every batch of n.
 """
 
+from typing import Any
+
 import torch
 
 from gdwlib import weighting
@@ -25,10 +27,12 @@ from gdwlib.methods.method import Batch, StepResult
 
 
 class GLC(Base):
+    title = "GLC"
+
     def __init__(self, model, optimizer, context, settings, schedule):
         super().__init__(model, optimizer, context, settings, schedule)
         self.initial = {name: value.clone() for name, value in model.state_dict().items()}
-        self.corruption: torch.Tensor | None = None  # (C, C) Ĉ, once estimated
+        self.corruption: Any = None  # (C, C) Ĉ, once estimated
 
     @classmethod
     def total_epochs(cls, epochs: int) -> int:

@@ -33,6 +33,7 @@ class INSWSettings(Settings):
 
 
 class INSW(Method):
+    title = "INSW"
     Settings = INSWSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

@@ -24,6 +24,8 @@ from gdwlib.methods.method import Batch, Method, StepResult
 
 
 class L2RW(Method):
+    title = "L2RW"
+
     def learn(self, batch: Batch) -> StepResult:
         forward_pass = self.learner.forward(batch.x)
         d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)

@@ -9,5 +9,7 @@ from gdwlib.methods.method import Batch, StepResult
 
 
 class MetaOnly(Base):
+    title = "meta set only"
+
     def learn(self, batch: Batch) -> StepResult:
         return super().learn(self.on_meta(batch))

@@ -80,6 +80,7 @@ class Method:
     names that class.
     """
 
+    title: str | None = None  # as tables and figures name it; None: by its key
     Settings: type[Settings] = Settings
 
     def __init__(

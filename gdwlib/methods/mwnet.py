@@ -28,6 +28,7 @@ class MWNetSettings(WeightNetSettings):
 
 
 class MWNet(GDW):
+    title = "MWNet"
     Settings = MWNetSettings
 
     def options(self) -> dict:

@@ -38,6 +38,7 @@ class SoftLabelSettings(Settings):
 
 
 class SoftLabel(Method):
+    title = "Soft-label"
     Settings = SoftLabelSettings
 
     def __init__(self, model, optimizer, context, settings, schedule):

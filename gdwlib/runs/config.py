@@ -118,15 +118,13 @@ class RunConfig:
         "published training images used, as many of each class, meta set included",
         at_least(1),
     )
-    pool: int | None = setting(
+    pool: int = setting(
         None, "average over pool × pool pixels first; 1: leave as they are", at_least(1)
     )
-    augment: bool | None = setting(None, "reflect-pad 4, crop, flip")
-    model: str | None = setting(None, "a key of gdwlib.models.MODELS")
+    augment: bool = setting(None, "reflect-pad 4, crop, flip")
+    model: str = setting(None, "a key of gdwlib.models.MODELS")
     pretrained: bool = setting(False, "resnet18: start from torchvision's ImageNet weights")
-    epochs: int | None = setting(
-        None, "of the schedule; glc runs it twice, finetune adds 5", at_least(1)
-    )
+    epochs: int = setting(None, "of the schedule; glc runs it twice, finetune adds 5", at_least(1))
     batch_size: int = setting(100, "train and meta", at_least(2))
     lr: float = setting(0.1, "SGD's, at the start", above(0))
     schedule: str = setting(
@@ -303,8 +301,8 @@ class RunConfig:
         for name, what in ((source.needs, "what to train on"), ("trusted", trusted)):
             if not getattr(self, name):
                 raise ValueError(f"{name}: must name {what}")
-        if self.trusted.isdigit():
-            object.__setattr__(self, "meta_per_class", int(self.trusted))
+        if str(self.trusted).isdigit():
+            object.__setattr__(self, "meta_per_class", int(str(self.trusted)))
         if self.fingerprint is None:
             object.__setattr__(self, "fingerprint", source.fingerprint(self))
 

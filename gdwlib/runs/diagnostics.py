@@ -29,9 +29,8 @@ class WeightStatistics:
         sizes = np.bincount(true[true >= 0], minlength=self.num_classes)
         # by size; of classes of one size the last first, as in a long tail
         by_size = np.lexsort((-np.arange(self.num_classes), sizes))
-        self.smallest, self.second = (
-            (int(by_size[0]), int(by_size[1])) if config.imbalance < 1 else (None, None)
-        )
+        self.smallest = int(by_size[0]) if config.imbalance < 1 else None
+        self.second = int(by_size[1]) if config.imbalance < 1 else None
         # of weights: increased, in all
         self.counts = torch.zeros(6, 2, dtype=torch.int64, device=device)
 

@@ -90,7 +90,7 @@ class DeviceLoader:
     def test_accuracy(self, model: nn.Module, engine: Engine = LOCAL_ENGINE) -> float | None:
         """Percent of the test images, in eval mode; each process counts a part of them. None: there
         is no test set."""
-        if self.test is None:
+        if self.test is None or self.test_labels is None:
             return None
         model.eval()
         right = torch.zeros((), dtype=torch.int64, device=self.device)

@@ -51,10 +51,8 @@ def predict(
     if about["columns"] is not None:
         rows = source if isinstance(source, Rows) else _rows(source)
         x, ids = torch.from_numpy(Scaling(about["columns"]).features(rows)), rows.ids
-        remarks = [
-            rows.remark,
-            refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad),
-        ]
+        skipped = refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad)
+        remarks = [rows.remark or "", skipped]
     else:
         images, ids, remarks = _images(Path(source), about, skip_bad)
         mean, std = (torch.tensor(about[name])[:, None, None] for name in ("mean", "std"))

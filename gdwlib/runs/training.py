@@ -124,7 +124,7 @@ def load_split(config: RunConfig, data: Path | str | None = None) -> Split:
     if isinstance(source, OwnData):
         source = source.open(config)
     elif source.sized is not None:
-        source = source.sized(config.image_size, config.skip_bad)
+        source = source.sized(config.image_size or 0, config.skip_bad)
     return make_split(
         source if source is not DATASETS[config.dataset] else config.dataset,
         Folders.named(data=data).data,

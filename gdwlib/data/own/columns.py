@@ -162,4 +162,4 @@ class Scaling:
 
 
 def level_of(cell: object) -> str:
-    return normalised_label(cell).casefold() if normalised_label(cell) is not None else ""
+    return (normalised_label(cell) or "").casefold()

@@ -40,7 +40,7 @@ def open_folder(files: NamedFiles) -> Dataset:
         DataError: of one line that counts and names what is wrong.
     """
     check_unchanged(files, fingerprint)
-    root, skip = Path(files.data_folder), files.skip_bad
+    root, skip = Path(files.data_folder or ""), files.skip_bad
     trusted, test = (
         named_images(spec, root, files.label_column) for spec in (files.trusted, files.test)
     )
@@ -81,7 +81,9 @@ def open_folder(files: NamedFiles) -> Dataset:
             for n, label, c in zip(part.names, part.labels, known, strict=True)
             if c is None
         ]
-        images, found, bad = image_files.read(part.paths, part.names, files.image_size, channels)
+        images, found, bad = image_files.read(
+            part.paths, part.names, files.image_size or 0, channels
+        )
         left_out = {item.name for item in strange}
         bad = [*part.bad, *strange, *(item for item in bad if item.name not in left_out)]
         remarks.append(
@@ -161,7 +163,7 @@ def dataset_of(
 def fingerprint(files: NamedFiles) -> str:
     """A digest of all that the files say: the same wherever they lie, another when a file or its
     class changes."""
-    root = Path(files.data_folder)
+    root = Path(files.data_folder or "")
     if not root.is_dir():
         raise DataError(f"data_folder: {root} is no folder")
     whole = hashlib.blake2b(digest_size=8)

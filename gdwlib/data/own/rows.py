@@ -40,15 +40,16 @@ class Rows:
         if lengths:
             raise DataError("features: columns of different lengths")
         self.ids = [str(k) for k in (ids if ids is not None else range(self.count))]
-        self.labels = [normalised_label(label) for label in labels] if labels is not None else None
+        labels = labels if labels is not None else [None] * self.count
+        self.labels = [normalised_label(label) for label in labels]
         self.bad, self.remark = list(bad), remark
         for name, values in (("labels", self.labels), ("ids", self.ids)):
-            if values is not None and len(values) != self.count:
+            if len(values) != self.count:
                 raise DataError(f"{name}: {len(values)} for {self.count} rows of features")
 
     def take(self, positions: Sequence[int] | np.ndarray) -> "Rows":
         columns = {name: [cells[k] for k in positions] for name, cells in self.columns.items()}
-        labels = [self.labels[k] for k in positions] if self.labels is not None else None
+        labels = [self.labels[k] for k in positions]
         return Rows(columns, labels, [self.ids[k] for k in positions])
 
 

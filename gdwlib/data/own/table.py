@@ -31,8 +31,8 @@ def build(
     train: Rows, trusted: Rows | None, test: Rows | None, where: object, skip_bad: bool
 ) -> Dataset:
     """The data set of a table. Trusted and test rows are taken out of the training rows."""
-    parts = {"rows": train, "trusted rows": trusted, "test rows": test}
-    parts = {what: rows for what, rows in parts.items() if rows is not None}
+    named = {"rows": train, "trusted rows": trusted, "test rows": test}
+    parts = {what: rows for what, rows in named.items() if rows is not None}
     known = [label for label in train.labels if label is not None]
     classes = Classes(known)
     if len(classes.names) < 2:
@@ -46,7 +46,7 @@ def build(
             "right column? "
             "Labels must be classes"
         )
-    remarks = list(classes.remarks)
+    remarks: list[str | None] = list(classes.remarks)
     indices = {}  # what → the class of each of its rows, -1 where it is none
     for what, rows in parts.items():
         remarks.append(rows.remark)
@@ -96,7 +96,7 @@ def build(
         own,
         loaded.get("trusted rows"),
         loaded.get("test rows"),
-        [*remarks, *said],
+        [*filter(None, remarks), *said],
         where,
     )
     return replace(dataset, columns=tuple(scaling.plan))
@@ -106,7 +106,7 @@ def open_table(files: NamedFiles) -> Dataset:
     """The data set that a `RunConfig` names by its fields data_file, label_column, trusted, test,
     skip_bad."""
     check_unchanged(files, fingerprint)
-    where = Path(files.data_file)
+    where = Path(files.data_file or "")
     trusted, test = (
         None if spec is None or spec.isdigit() else rows_of_csv(Path(spec), files.label_column)
         for spec in (files.trusted, files.test)
