@@ -40,6 +40,11 @@ class ClassBalanced(Base):
     title = "Balanced"
     Settings = ClassBalancedSettings
 
+    @classmethod
+    def authors_recipe(cls, imbalance, full_size):
+        size = {"epochs": 200, "batch_size": 128} if full_size else {}
+        return {"schedule": "class-balanced", "weight_decay": 2e-4} | size
+
     def __init__(self, model, optimizer, context, settings, schedule):
         super().__init__(model, optimizer, context, settings, schedule)
         counts = torch.bincount(context.labels.cpu(), minlength=context.num_classes)

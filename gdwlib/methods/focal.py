@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from gdwlib import weighting
 from gdwlib.methods.base import Base
+from gdwlib.methods.class_balanced import ClassBalanced
 from gdwlib.methods.method import Batch
 from gdwlib.methods.settings import Settings, at_least, setting
 
@@ -38,6 +39,13 @@ class FocalSettings(Settings):
 class Focal(Base):
     title = "Focal"
     Settings = FocalSettings
+
+    @classmethod
+    def authors_recipe(cls, imbalance, full_size):
+        return ClassBalanced.authors_recipe(imbalance, full_size) | {
+            "focal_sigmoid": True,
+            "focal_gamma": 1.0,
+        }
 
     def __init__(self, model, optimizer, context, settings, schedule):
         super().__init__(model, optimizer, context, settings, schedule)

@@ -26,6 +26,11 @@ from gdwlib.methods.method import Batch, Method, StepResult
 class L2RW(Method):
     title = "L2RW"
 
+    @classmethod
+    def authors_recipe(cls, imbalance, full_size):
+        size = {"epochs": 160, "meta_per_class": 10} if full_size else {}
+        return {"schedule": "l2rw", "weight_decay": 2e-4} | size
+
     def learn(self, batch: Batch) -> StepResult:
         forward_pass = self.learner.forward(batch.x)
         d1 = weighting.logit_gradient(forward_pass.logits.softmax(1), batch.y)  # (n, C)

@@ -102,6 +102,17 @@ class Method:
         """Passes over the training set that the method makes under a schedule of so many epochs."""
         return epochs
 
+    @classmethod
+    def authors_recipe(cls, imbalance: float, full_size: bool) -> dict | None:
+        """The fields of `RunConfig` as the method's own authors set them, where these are not the
+        paper's; None: there is no such recipe.
+
+        Args:
+            imbalance: the run's μ, below 1 under imbalance.
+            full_size: whether the run is of the paper's size, so that lengths and batch sizes hold.
+        """
+        return None
+
     def start_epoch(self, epoch: int) -> float:
         """Prepare for an epoch, from 0: set the learning rate and return it."""
         return self.set_learning_rate(self.schedule.learning_rate(epoch))

@@ -31,5 +31,19 @@ class MWNet(GDW):
     title = "MWNet"
     Settings = MWNetSettings
 
+    @classmethod
+    def authors_recipe(cls, imbalance, full_size):
+        if imbalance == 1:
+            return {"schedule": "mwnet"} | ({"epochs": 120} if full_size else {})
+        fields = {  # their code for imbalance is another than that for noise
+            "schedule": "mwnet-imbalance",
+            "nesterov": True,
+            "normalise_weights": True,
+            "weight_optimizer": "sgd",
+            "weight_lr": 1e-5,
+            "weight_weight_decay": 5e-4,
+        }
+        return fields | ({"epochs": 100, "meta_per_class": 10} if full_size else {})
+
     def options(self) -> dict:
         return {"level": "instance", "normalise": self.settings.normalise_weights}

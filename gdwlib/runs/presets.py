@@ -43,6 +43,8 @@ l2rw, focal,
 from collections.abc import Callable
 from math import cos, pi
 
+from gdwlib.methods import METHODS
+
 _SMALL = {"model": "resnet8", "pool": 2, "augment": False, "epochs": 15, "train_size": 10_000}
 _SMALL_CIFAR = _SMALL | {"augment": True}
 _SMOKE = _SMALL | {"epochs": 2, "train_size": 400, "meta_per_class": 4}
@@ -128,29 +130,9 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "class-balanced": _steps((0.8, 0.01), (0.9, 0.0001), warm_up=5 / 200),
 }
 RECIPES = ("paper", "authors")
-
-_CLASS_BALANCED = {"weight_decay": 2e-4, "schedule": "class-balanced"}
-_CLASS_BALANCED_SIZE = {"epochs": 200, "batch_size": 128}
-# method → the fields its authors set, at every preset and, besides, at the presets half and paper
-_AUTHORS: dict[str, tuple[dict, dict]] = {
-    "mwnet": ({"schedule": "mwnet"}, {"epochs": 120}),
-    # its authors' code for imbalance is another than that for noise
-    "mwnet under imbalance": (
-        {
-            "schedule": "mwnet-imbalance",
-            "nesterov": True,
-            "normalise_weights": True,
-            "weight_optimizer": "sgd",
-            "weight_lr": 1e-5,
-            "weight_weight_decay": 5e-4,
-        },
-        {"epochs": 100, "meta_per_class": 10},
-    ),
-    "l2rw": ({"schedule": "l2rw", "weight_decay": 2e-4}, {"epochs": 160, "meta_per_class": 10}),
-    "focal": (_CLASS_BALANCED | {"focal_sigmoid": True, "focal_gamma": 1.0}, _CLASS_BALANCED_SIZE),
-    "class_balanced": (_CLASS_BALANCED, _CLASS_BALANCED_SIZE),
-}
-WITH_AUTHORS_RECIPE = tuple(name for name in _AUTHORS if " " not in name)
+WITH_AUTHORS_RECIPE = tuple(
+    name for name, method in METHODS.items() if method.authors_recipe(1, False) is not None
+)
 
 
 def recipe_fields(recipe: str, method: str, preset: str, imbalance: float) -> dict:
@@ -158,9 +140,8 @@ def recipe_fields(recipe: str, method: str, preset: str, imbalance: float) -> di
     recipe."""
     if recipe == "paper":
         return {}
-    if method not in _AUTHORS:
+    fields = METHODS[method].authors_recipe(imbalance, preset in ("half", "paper"))
+    if fields is None:
         there = ", ".join(WITH_AUTHORS_RECIPE)
         raise ValueError(f"recipe: the authors' own is there for {there}; not for {method}")
-    longer = f"{method} under imbalance"
-    fields, at_paper_size = _AUTHORS[longer if imbalance < 1 and longer in _AUTHORS else method]
-    return fields | (at_paper_size if preset in ("half", "paper") else {})
+    return fields
