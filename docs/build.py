@@ -35,8 +35,10 @@ MODULES = (  # in the API reference, besides methods and data, which have sectio
     "companion.evidence", "companion.tables", "companion.claims", "companion.scorecard",
     "companion.paper_index", "companion.plots", "companion.figures", "companion.explorer",
 )  # fmt: skip
+CHAPTERS = ("own_data", "experiments", "extending", "speed", "where_things_are")
 PAGES = (
     "README.md",
+    *(f"docs/{name}.md" for name in CHAPTERS),
     "profiles/README.md",
     "outputs/README.md",
     "data/README.md",
@@ -147,16 +149,12 @@ def relinked(text: str, home: Path, page: Path, source: Path) -> str:
 
     text = re.sub(r"(?<!!)\[([^\]]+)\]\(([^)\s]+)\)", one, text)
     if page.name == "index.md":
-        names = [
-            "Notebooks",
-            *sorted(f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")),
-        ]
+        notebooks = (ROOT / "notebooks").glob("*.ipynb")
+        others = [name.removesuffix(".md") for name in PAGES[1 + len(CHAPTERS) :]]
         for head, entries in (
-            (names[0], names[1:]),
-            (
-                "Reference",
-                ["tables", "api", "figures", *(name.removesuffix(".md") for name in PAGES[1:])],
-            ),
+            ("Notebooks", sorted(f"notebooks/{path.name}" for path in notebooks)),
+            ("Chapters", [f"docs/{name}" for name in CHAPTERS]),
+            ("Reference", ["tables", "api", "figures", *others]),
         ):
             text += (
                 f"\n\n```{{toctree}}\n:hidden:\n:caption: {head}\n\n"

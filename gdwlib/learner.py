@@ -1,9 +1,12 @@
 """A network that learns from logit gradients: the one engine under `GDW` and every method.
 
-forward_pass = learner.forward(x)        # kept, to be gone through again
-response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)
-                                         # ∂L_meta/∂c after the virtual step along c
-forward_pass.descend(c)                  # the optimizer's step along c, by the same pass
+One step, from one forward pass:
+
+    forward_pass = learner.forward(x)  # kept, to be gone through again
+    response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)  # by the virtual step along c
+    forward_pass.descend(c)  # the optimizer's step along c
+
+`response` is ∂L_meta/∂c, (n, C).
 """
 
 import contextlib

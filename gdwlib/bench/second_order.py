@@ -16,10 +16,10 @@ class SecondOrderGDW:
     """One network, one weighting network, one `step` with the names of `gdwlib.StepOutput` as a
     dictionary.
 
-    wasteful: do besides what the published code does without need: a forward pass whose result
-        nobody uses, a backward
-    pass whose gradients are thrown away, and a second train forward for the last update (same
-    numbers; needs a network without dropout).
+    Args:
+        wasteful: do besides what the published code does without need: a forward pass whose result
+            nobody uses, a backward pass whose gradients are thrown away, and a second train forward
+            for the last update (same numbers; needs a network without dropout).
     """
 
     def __init__(

@@ -87,14 +87,12 @@ def compare(
     own.
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is
-        not the paper's);
-    `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of the last five
-        epochs; `difference` to
-    the paper's, at its size (its own data sets, preset `paper`); `best epoch`, for information;
-    `over MWNet`, `over Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of
-    gain`: SAME or OPPOSITE, the signs of the paper's and ours, OPEN where one of them is not clear
-        of chance (ours by its 95% interval, the paper's by two
-    standard errors), else "".
+    not the paper's); `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of
+    the last five epochs; `difference` to the paper's, at its size (its own data sets, preset
+    `paper`); `best epoch`, for information; `over MWNet`, `over Base`: paired intervals (`Interval`
+    or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the paper's and
+    ours, OPEN where one of them is not clear of chance (ours by its 95% interval, the paper's by
+    two standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"

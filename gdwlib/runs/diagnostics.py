@@ -83,8 +83,8 @@ class WeightStatistics:
                 "mislabelled": counts};
             `increased`: percent of the weights that grew, by position and kind of example;
             `increased_second_smallest`: of the second smallest class's weight on the examples
-                labelled as the smallest
-            class (by true size), under imbalance. What does not exist is None.
+                labelled as the smallest class (by true size), under imbalance. What does not exist
+                is None.
         """
         names = (
             "clean_nontarget", "clean_target",

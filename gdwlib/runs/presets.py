@@ -131,7 +131,7 @@ SCHEDULES: dict[str, Callable[[int, int], float]] = {
 }
 RECIPES = ("paper", "authors")
 WITH_AUTHORS_RECIPE = tuple(
-    name for name, method in METHODS.items() if method.authors_recipe(1, False) is not None
+    name for name, method in METHODS.items() if method.authors_recipe(1.0, False) is not None
 )
 
 

@@ -230,7 +230,7 @@ def test_networks_that_drift_apart_end_the_run(monkeypatch):
     """As on machines of different kinds, whose sums differ in the last bits."""
     team = object.__new__(DataParallelEngine)
     monkeypatch.setattr(DataParallelEngine, "broadcast", lambda self, value: value + 1)
-    monkeypatch.setattr(DataParallelEngine, "total", lambda self, value: value)
+    monkeypatch.setattr(DataParallelEngine, "all_reduce", lambda self, value: value)
     with pytest.raises(ProcessLost, match="drifted apart"):
         team.check_alike({"model": network("group")})
     monkeypatch.setattr(DataParallelEngine, "broadcast", lambda self, value: value)

@@ -1,5 +1,8 @@
-"""The README is true: its code runs as printed, its commands exist, its links lead somewhere."""
+"""The README and the chapters are true: their code runs as printed, their commands exist, their
+links lead somewhere, and what they count comes out again."""
 
+import importlib.util
+import itertools
 import json
 import re
 import shlex
@@ -16,19 +19,20 @@ from gdwlib.companion.evidence import Evidence
 from gdwlib.runs.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text()
-BLOCKS = {
-    what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
-    for what in ("GDW(", "add_table(", 'METHODS["gce"]', "GCESettings", "DATASETS[", "NOISES[")
-}
+CHAPTERS = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 FILES = [
-    "README.md",
+    *CHAPTERS,
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "data/README.md",
     "outputs/README.md",
     "profiles/README.md",
 ]
+TEXT = "\n".join((ROOT / file).read_text() for file in CHAPTERS)
+BLOCKS = {
+    what: next(block for block in re.findall(r"```python\n(.*?)```", TEXT, re.S) if what in block)
+    for what in ("add_table(", 'METHODS["gce"]', "GCESettings", "DATASETS[", "NOISES[")
+}
 COMMANDS = [
     line
     for file in FILES
@@ -58,15 +62,34 @@ def test_every_block_is_run_here():
     assert all(len(block.splitlines()) < 30 for block in BLOCKS.values())
 
 
-def test_the_loop():
+@pytest.mark.parametrize("ours", [False, True])
+def test_the_loop_before_and_after(ours):
+    """The README shows GDW as the difference to a plain loop; both sides of it run."""
+    (difference,) = re.findall(r"```diff\n(.*?)```", TEXT, re.S)
+    lines = [line for line in difference.splitlines() if not line.startswith("-" if ours else "+")]
     data = torch.utils.data.TensorDataset(torch.randn(60, 3, 16, 16), torch.randint(0, 10, (60,)))
     names = {
+        "gdwlib": gdwlib,
+        "itertools": itertools,
+        "torch": torch,
         "MyNetwork": lambda: gdwlib.models.resnet8(10),
         "noisy_loader": torch.utils.data.DataLoader(data, 20, shuffle=True),
-        "trusted_loader": torch.utils.data.DataLoader(data, 30),
+        "meta_loader": torch.utils.data.DataLoader(data, 30),
     }
-    exec(BLOCKS["GDW("], names)
-    assert names["gdw"].steps == 3 and names["out"].class_weights.shape == (20, 10)
+    exec("\n".join(line[1:] for line in lines), names)
+    if ours:
+        assert names["gdw"].steps == 3 and names["out"].class_weights.shape == (20, 10)
+    else:
+        assert names["loss"].isfinite() and "gdw" not in names
+
+
+@pytest.mark.ci
+def test_the_costs_of_each_scale_are_counted():
+    path = ROOT / "benchmarks" / "campaign_cost.py"
+    spec = importlib.util.spec_from_file_location("campaign_cost", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert "\n".join(module.table("paper", ["small", "half", "paper"])) in TEXT
 
 
 def test_a_table_from_python(small_is_smoke):

@@ -398,7 +398,7 @@ def test_a_copy_without_git_is_told_its_revision(monkeypatch):
 def test_float32_is_no_tf32_in_a_run_and_the_users_setting_elsewhere(tmp_path, monkeypatch):
     """And nothing that PyTorch warns of, or cannot read afterwards."""
     seen = []
-    whole = training.prepare
+    whole = training.build_method
     monkeypatch.setattr(
         training, "build_method", lambda *given: seen.append(tf32()) or whole(*given)
     )

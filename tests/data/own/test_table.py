@@ -12,9 +12,8 @@ import torch
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.data import DATASETS, DataError
-from gdwlib.data.own.columns import Scaling, decimal_comma, number
+from gdwlib.data.own.columns import CUT, Scaling, decimal_comma, number
 from gdwlib.data.own.rows import Rows, rows_of_csv
-from gdwlib.data.own.table import CUT
 
 CLASSES = ("high", "low", "mid")
 
