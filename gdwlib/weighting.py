@@ -61,6 +61,11 @@ def zero_mean(
         weights: class-level weights w.
         probs: the probabilities the weights will multiply, clamped or not.
         labels: given labels, integers in 0..C-1.
+
+    Example:
+        >>> probs, labels = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([0])
+        >>> zero_mean(torch.tensor([[1.0, 0.2, 0.8]]), probs, labels)
+        tensor([[0.4400, 0.2000, 0.8000]])
     """
     target = one_hot(labels, probs)  # (n, C)
     p_t = (target * probs).sum(1, keepdim=True)  # (n, 1)

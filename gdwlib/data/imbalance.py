@@ -12,6 +12,10 @@ def long_tail_counts(largest: int, mu: float, num_classes: int) -> list[int]:
     (Section 4.2).
 
     Rounded down as the official code does, but never to zero.
+
+    Example:
+        >>> long_tail_counts(5000, 0.01, 10)
+        [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
     """
     if not isinstance(mu, Real) or not 0 < mu <= 1:
         raise ValueError(f"mu: must lie in (0, 1], not {mu!r}")

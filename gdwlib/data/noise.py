@@ -68,6 +68,10 @@ def corrupt_labels(
 
     Returns:
         What it was given: an int64 array, or an int64 tensor on the same device.
+
+    Example:
+        >>> corrupt_labels(np.arange(10), "flip", ratio=0.4, num_classes=10, seed=0)
+        array([6, 1, 2, 3, 0, 5, 6, 6, 2, 9])
     """
     if not isinstance(kind, str) or kind not in NOISES:
         raise ValueError(f"kind: unknown label noise {kind!r}; one of {', '.join(NOISES)}")

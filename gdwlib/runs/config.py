@@ -54,6 +54,10 @@ class RunConfig:
     `dataclasses.replace` keeps the values that were filled in; to change preset, recipe, method or
     data set, make a new RunConfig.
 
+    Example:
+        >>> RunConfig(method="gdw", noise="uniform", noise_ratio=0.6, preset="small").run_id
+        'fashion-gdw-uniform0.6-small-s0-c2ba48aa34'
+
     Raises:
         TypeError: a field that does not exist, with the nearest that does.
         ValueError: a value out of range, with the field's name; a setting of another method, with
