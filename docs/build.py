@@ -79,7 +79,7 @@ def provenance(figure: bytes, path: Path, records: dict) -> dict:
     }
 
 
-def told(source: dict) -> str:
+def provenance_html(source: dict) -> str:
     """The provenance under a figure."""
     notebook = (
         f"; notebook at revision <code>{source['revision']}</code>" if source["revision"] else ""
@@ -117,7 +117,9 @@ def stage(source: Path, records: dict) -> list[dict]:
                     anchor = f"figure-{sum(one['notebook'] == path.stem for one in every)}"
                     every[-1]["anchor"] = anchor
                     cells.append(
-                        nbformat.v4.new_markdown_cell(f'<div id="{anchor}">{told(every[-1])}</div>')
+                        nbformat.v4.new_markdown_cell(
+                            f'<div id="{anchor}">{provenance_html(every[-1])}</div>'
+                        )
                     )
         notebook.cells = cells
         to = source / "notebooks" / path.name

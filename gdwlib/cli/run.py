@@ -97,15 +97,15 @@ def print_record(record: RunRecord, before: float) -> None:
         )
     if record.final_accuracy is None:
         seconds = f"{record.result['seconds']:.0f} s"
-        told = f"{seconds}; no accuracy: name test examples with --test to have it measured"
+        summary_text = f"{seconds}; no accuracy: name test examples with --test to have it measured"
     else:
-        told = (
+        summary_text = (
             f"test accuracy: {record.final_accuracy:.2f}% (mean of the last "
             f"{min(5, record.config['epochs'])} epochs), "
             f"last {record.result['last_accuracy']:.2f}%, best "
             f"{record.result['best_accuracy']:.2f}%, "
             f"{record.result['seconds']:.0f} s"
         )
-    print(f"{record.path}\n{told}")
+    print(f"{record.path}\n{summary_text}")
     if isinstance(DATASETS[record.config["dataset"]], OwnData):
         print(f"which labels are probably wrong: python -m gdwlib suspects {record.path}")

@@ -14,7 +14,7 @@ import torch
 POLL = 1.0  # seconds between two looks for a free place
 
 
-def names() -> list[str]:
+def gpu_names() -> list[str]:
     """The GPUs that this process may use, each by a name that every process has for it."""
     return [
         str(torch.cuda.get_device_properties(index).uuid)
@@ -23,7 +23,7 @@ def names() -> list[str]:
 
 
 @contextlib.contextmanager
-def place(
+def gpu_slot(
     runs_per_gpu: int, say: Callable[[str], None], folder: Path | None = None
 ) -> Iterator[int]:
     """Be one of at most so many runs on a GPU of this machine: the least used one becomes the
@@ -37,15 +37,15 @@ def place(
     """
     folder = folder or Path(tempfile.gettempdir()) / f"gdwlib-{getpass.getuser()}"
     folder.mkdir(parents=True, exist_ok=True)
-    gpus = names()
-    told = False
-    while (taken := _emptiest(gpus, runs_per_gpu, folder)) is None:
-        if not told:
+    gpus = gpu_names()
+    waiting = False
+    while (taken := _emptiest_gpu(gpus, runs_per_gpu, folder)) is None:
+        if not waiting:
             say(
                 f"all {runs_per_gpu * len(gpus)} places on {len(gpus)} GPUs are taken; waiting for "
                 "one"
             )
-            told = True
+            waiting = True
         time.sleep(POLL)
     index, lock = taken
     try:
@@ -55,7 +55,7 @@ def place(
         lock.release()
 
 
-def _emptiest(
+def _emptiest_gpu(
     gpus: list[str], runs_per_gpu: int, folder: Path
 ) -> tuple[int, filelock.FileLock] | None:
     """A place on the GPU that has most of them free, and its lock, taken."""

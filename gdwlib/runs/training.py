@@ -12,7 +12,7 @@ from gdwlib.data import DATASETS, OwnData, Split, make_split
 from gdwlib.data.own.spelling import as_csv
 from gdwlib.data.randomness import torch_seed
 from gdwlib.engines.capture import Captured, CudaGraph, set_capturable
-from gdwlib.engines.devices import place
+from gdwlib.engines.devices import gpu_slot
 from gdwlib.learner import LOCAL_ENGINE, Engine
 from gdwlib.methods import METHODS, Method
 from gdwlib.models import MODELS
@@ -93,7 +93,7 @@ def run(
         if kind == "cpu":
             keep_freed_memory()
         shared = (
-            place(runs_per_gpu, progress_log.say)
+            gpu_slot(runs_per_gpu, progress_log.say)
             if runs_per_gpu and kind == "cuda"
             else contextlib.nullcontext()
         )

@@ -24,8 +24,7 @@ from gdwlib.sweeps.campaigns import to_line
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]
-# seconds between two looks at the records; between two lines, at most
-LOOK_EVERY, STATUS_EVERY = 1.0, 60.0
+LOOK_EVERY = 1.0  # seconds between two looks at the records
 
 
 def write_list(runs: Sequence[RunConfig], name: str, outputs: Path) -> Path:
@@ -76,7 +75,7 @@ class Sweep:
         failed."""
         self._discard_damaged()
         start = time.time()
-        finished, left, said = 0, list(self.missing), start
+        finished, left = 0, list(self.missing)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with open(self.log, "w") as log:
             command = [*SNAKEMAKE, *self._settings(), *self.how]
@@ -89,14 +88,9 @@ class Sweep:
                 while not over:
                     over = process.poll() is not None
                     for record in self._newly_finished(left):
-                        finished, said = finished + 1, time.time()
+                        finished += 1
                         time_left = self._time_left(finished, start)
                         self.say(f"[{finished}/{len(self.missing)}] {_outcome(record)}{time_left}")
-                    if time.time() - said > STATUS_EVERY:
-                        said = time.time()
-                        self.say(
-                            f"{self._status(finished, left)}{self._time_left(finished, start)}"
-                        )
                     time.sleep(0 if over else LOOK_EVERY)
             except BaseException:
                 self._stop(process)
@@ -158,11 +152,6 @@ class Sweep:
                 left.remove(config)
                 yield record
 
-    def _status(self, finished: int, left: list[RunConfig]) -> str:
-        # or have failed
-        training = sum(self._log_size(config) > self.before[config] for config in left)
-        return f"{finished} finished, {training} begun, {len(left) - training} waiting"
-
     def _time_left(self, finished: int, start: float) -> str:
         left = len(self.missing) - finished
         if not left or not finished:
@@ -178,10 +167,10 @@ class Sweep:
                 waiting += 1
                 continue
             words = _last_words(self._log(config), self.before[config])
-            told = words.startswith("gdwlib run: ")
+            known = words.startswith("gdwlib run: ")
             reason = (
                 words.removeprefix("gdwlib run: ")
-                if told
+                if known
                 else f"ended without a word, killed? Its last: {words}"
             )
             failed.setdefault(reason, []).append(config.run_id)
@@ -210,10 +199,12 @@ class Sweep:
     def _accept_results(self) -> bool:
         """For results whose Snakemake was killed before it saw them: they are whole, or they would
         not be there."""
-        _, told, listed = self.log.read_text(errors="replace").rpartition("Incomplete files:\n")
-        if told:
+        _, incomplete, listed = self.log.read_text(errors="replace").rpartition(
+            "Incomplete files:\n"
+        )
+        if incomplete:
             self._snakemake([*self._settings(), "--cleanup-metadata", *listed.split()])
-        return bool(told)
+        return bool(incomplete)
 
     def _stop(self, process: subprocess.Popen) -> None:
         """End Snakemake and what it has started; on a cluster, it cancels its jobs."""

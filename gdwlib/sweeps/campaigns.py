@@ -288,15 +288,15 @@ def to_line(config: RunConfig) -> str:
     }
     kind |= {name: value for name in PATH_FIELDS if (value := getattr(config, name)) is not None}
     usual = RunConfig(**kind)
-    told = {"run_id": config.run_id, **kind}
+    fields = {"run_id": config.run_id, **kind}
     if config.recipe == "paper":
-        del told["recipe"]
+        del fields["recipe"]
     if config.imbalance == 1:
-        del told["imbalance"]
+        del fields["imbalance"]
     for field in dataclasses.fields(config):
         if (value := getattr(config, field.name)) != getattr(usual, field.name):
-            told[field.name] = value
-    return json.dumps(told)
+            fields[field.name] = value
+    return json.dumps(fields)
 
 
 def missing(runs: Iterable[RunConfig], outputs: Path) -> list[RunConfig]:

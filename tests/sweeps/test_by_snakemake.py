@@ -255,17 +255,17 @@ def test_a_run_may_wait_for_another_process(tmp_path):
 
 
 def test_each_gpu_is_used_before_one_is_shared(tmp_path, monkeypatch):
-    monkeypatch.setattr(devices, "names", lambda: ["one", "two"])
+    monkeypatch.setattr(devices, "gpu_names", lambda: ["one", "two"])
     monkeypatch.setattr(devices, "POLL", 0.01)
     chosen, said = [], []
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    taken = [devices.place(2, said.append, tmp_path) for _ in range(4)]
+    taken = [devices.gpu_slot(2, said.append, tmp_path) for _ in range(4)]
     assert [place.__enter__() for place in taken] == [0, 1, 0, 1] == chosen
     assert not said
     got = []
 
     def fifth():
-        with devices.place(2, said.append, tmp_path) as index:
+        with devices.gpu_slot(2, said.append, tmp_path) as index:
             got.append(index)
 
     waiting = threading.Thread(target=fifth)
@@ -276,7 +276,7 @@ def test_each_gpu_is_used_before_one_is_shared(tmp_path, monkeypatch):
     waiting.join(10)
     assert got == [1]
     taken[3].__exit__(None, None, None)  # both on the first GPU now
-    with devices.place(3, said.append, tmp_path) as index:
+    with devices.gpu_slot(3, said.append, tmp_path) as index:
         assert index == 1
     for place in (taken[0], taken[2]):
         place.__exit__(None, None, None)

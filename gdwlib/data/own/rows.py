@@ -83,8 +83,8 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
     ]
     remark = None
     if again := [name for name, count in Counter(ids).items() if count > 1]:
-        told = f"{len(again)} ids stand in several rows, as {again[0]!r}"
-        remark = f"{path}: {told}; rows are named by their lines instead"
+        repeated = f"{len(again)} ids stand in several rows, as {again[0]!r}"
+        remark = f"{path}: {repeated}; rows are named by their lines instead"
         ids = [f"line {number}" for number, _ in whole]
     columns = {
         name: [row[k] for _, row in whole]
