@@ -27,7 +27,7 @@ from sphinx.cmd.build import build_main
 import gdwlib
 from gdwlib.companion import figures, paper_tables, plots, tables
 from gdwlib.companion.evidence import Evidence
-from gdwlib.runs.config import fields_described
+from gdwlib.runs.fields import fields_described
 
 ROOT = Path(__file__).parents[1]
 MODULES = (  # in the API reference, besides methods and data, which have sections of their own

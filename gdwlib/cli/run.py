@@ -13,7 +13,8 @@ from gdwlib.engines import processes
 from gdwlib.methods import METHODS
 from gdwlib.models import MODELS
 from gdwlib.runs import training
-from gdwlib.runs.config import PRESETS, RunConfig, fields_described
+from gdwlib.runs.config import PRESETS, RunConfig
+from gdwlib.runs.fields import fields_described
 from gdwlib.runs.presets import SCHEDULES
 from gdwlib.runs.records import RunRecord
 from gdwlib.sweeps.in_process import run_replicas

@@ -29,8 +29,14 @@ from gdwlib.models import MODELS
 from gdwlib.runs.presets import PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
+
+
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
 HUMAN = "human"  # the noise of labels that were given by people, not drawn
+
+
 PATH_FIELDS = (
     "data_folder",
     "data_file",
@@ -38,8 +44,12 @@ PATH_FIELDS = (
     "trusted",
     "test",
 )  # of files; what is in them is the fingerprint's
+
+
 # fields that say how or where, not what
 HOW_FIELDS = ("device", "save_memory", "capture", "workers", *PATH_FIELDS)
+
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -404,33 +414,3 @@ def methods_with(name: str) -> list[str]:
         for key, method in METHODS.items()
         if name in {f.name for f in dataclasses.fields(method.Settings)}
     ]
-
-
-class Described(typing.NamedTuple):
-    """A field of RunConfig, for flags and pages."""
-
-    kind: type
-    meaning: str
-    default: str  # "" where there is none
-    methods: tuple[str, ...]  # that have it; () of what all runs have
-
-
-def fields_described() -> dict[str, Described]:
-    """Every field of RunConfig, what all runs have first, then the methods' settings."""
-    of_presets = {
-        name for by_dataset in PRESETS.values() for preset in by_dataset.values() for name in preset
-    }
-    found = {}
-    settings: list[Any] = [method.Settings for method in METHODS.values()]
-    for declared in (RunConfig, *dict.fromkeys(settings)):
-        for field in dataclasses.fields(declared):
-            default = (
-                "the preset's" * (field.name in of_presets)
-                if field.default is None
-                else str(field.default)
-            )
-            kind = (typing.get_args(field.type) or (field.type,))[0]
-            found[field.name] = Described(
-                kind, field.metadata["meaning"], default, tuple(methods_with(field.name))
-            )
-    return found

@@ -16,7 +16,8 @@ import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.companion.notebook import check_parameters
 from gdwlib.methods.settings import above, setting
-from gdwlib.runs.config import PRESETS, RunConfig, fields_described
+from gdwlib.runs.config import PRESETS, RunConfig
+from gdwlib.runs.fields import fields_described
 
 
 def test_the_paper_preset_is_the_official_setting():
