@@ -31,32 +31,14 @@ from gdwlib.models import WeightNet
 from gdwlib.runs.records import RunRecord
 
 U4, U6 = (TABLES[2].setting(ratio) for ratio in (0.4, 0.6))
-
-
 F2, F4 = (TABLES[3].setting(ratio) for ratio in (0.2, 0.4))
-
-
 MU1, MU01 = (TABLES[4].setting(mu) for mu in (0.1, 0.01))
-
-
 NOISE = {"uniform 40%": U4, "uniform 60%": U6, "flip 20%": F2, "flip 40%": F4}
-
-
 NOT_FLIP40 = {name: level for name, level in NOISE.items() if level != F4}
-
-
 TAIL = {"μ = 0.1": MU1, "μ = 0.01": MU01}
-
-
 NOISE_RIVALS = tuple(m for m in TABLES[2].methods if m not in ("gdw", "meta_only"))
-
-
 TAIL_RIVALS = tuple(m for m in TABLES[4].methods if m not in ("gdw", "meta_only"))
-
-
 CIFARS = tuple(PUBLISHED)
-
-
 Findings = Callable[[Scope], list[Finding]]
 
 
@@ -400,8 +382,6 @@ CLAIMS = (
         datasets=CIFARS,
     ),
 )
-
-
 READERS_NOTES = (
     Claim(
         "“60% uniform noise” leaves 46% of ten classes' labels right",

@@ -14,8 +14,6 @@ from gdwlib.sweeps.campaigns import IMBALANCE_ONLY, NOISE_ONLY
 
 # by the name in the paper
 METHOD_OF = {name: method for method, name in NAMES.items()} | {"Base Model": "base"}
-
-
 PUBLISHED = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}  # the data sets of Tables 2 to 4
 
 
@@ -58,8 +56,6 @@ _NOISE = (
     "gen_label",
     "gdw",
 )
-
-
 _IMBALANCE = ("base", "finetune", "focal", "class_balanced", "l2rw", "insw", "mwnet", "gdw")
 TABLES = {
     2: Table(

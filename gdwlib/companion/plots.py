@@ -19,11 +19,7 @@ from gdwlib.companion.tables import NAMES
 from gdwlib.runs.records import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
-
-
 COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[2]}
-
-
 CLEAN, WRONG = PALETTE[0], PALETTE[3]
 
 

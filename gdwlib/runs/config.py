@@ -29,14 +29,8 @@ from gdwlib.models import MODELS
 from gdwlib.runs.presets import PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
-
-
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
-
-
 HUMAN = "human"  # the noise of labels that were given by people, not drawn
-
-
 PATH_FIELDS = (
     "data_folder",
     "data_file",
@@ -44,12 +38,8 @@ PATH_FIELDS = (
     "trusted",
     "test",
 )  # of files; what is in them is the fingerprint's
-
-
 # fields that say how or where, not what
 HOW_FIELDS = ("device", "save_memory", "capture", "workers", *PATH_FIELDS)
-
-
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 

@@ -15,17 +15,9 @@ from gdwlib.data.own.spelling import (
 )
 
 CUT = 5.0  # interquartile ranges from the median
-
-
 LEVELS = 50  # values of a column of categories
-
-
 DECIMAL = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)")
-
-
 MARKS = "%$€£¥"
-
-
 NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
 
 

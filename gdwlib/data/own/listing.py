@@ -16,14 +16,10 @@ SUFFIXES = set(
     ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif "
     ".heic".split()
 )
-
-
 IDS = (
     *("id", "file", "filename", "file_name", "file name", "path", "filepath", "image", "image_id"),
     *("image_path", "img", "name", "key"),
 )
-
-
 LABELS = ("label", "class", "labels", "category", "target", "class_name", "y")
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
