@@ -30,10 +30,18 @@ class Interval(NamedTuple):
     high: float
     seeds: int
     p: float = np.nan  # two-sided, that the truth is 0; NaN where not tested
+    error: float = np.nan  # the standard error of the mean, and its degrees of freedom
+    df: float = np.nan
 
     @property
     def p_text(self) -> str:
         return "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
+
+    def within(self, low: float, high: float) -> "Interval":
+        """The same, no wider than what the quantity can be; that of one seed stays as it is."""
+        if self.seeds < 2:
+            return self
+        return self._replace(low=max(self.low, low), high=min(self.high, high))
 
     def __str__(self) -> str:
         if self.seeds < 2:
@@ -52,6 +60,11 @@ class Evidence:
     ):
         self.outputs = Folders.named(outputs).outputs
         self._runs: dict[tuple, Runs] = {}
+        self._diverged: dict[tuple, set[int]] = {}
+        for path in sorted(self.outputs.glob("runs/*/diverged.json")):
+            config = _config(path.with_name("config.json"))
+            if config is not None and config.run_id == path.parent.name:
+                self._diverged.setdefault(_key(config), set()).add(config.seed)
         for path in sorted(self.outputs.glob("runs/*/result.json")):
             config = _config(path.with_name("config.json"))
             if config is None or config.run_id != path.parent.name:
@@ -66,6 +79,10 @@ class Evidence:
     def runs(self, config: RunConfig) -> Runs:
         """The records that differ from a configuration in nothing but the seed, by seed."""
         return dict(sorted(self._runs.get(_key(config), {}).items()))
+
+    def diverged(self, config: RunConfig) -> set[int]:
+        """The seeds with which such a run has ended in NaN or infinity, and left no record."""
+        return self._diverged.get(_key(config), set()) - set(self.runs(config))
 
     def run_ids(self, dataset: str, preset: str) -> list[str]:
         """The run ids of a data set's records at a preset."""
@@ -203,10 +220,13 @@ def mean_interval(values: Iterable[float | None]) -> Interval | None:
     if len(known) == 1:
         return Interval(mean, -np.inf, np.inf, 1)
     if np.ptp(known) == 0:  # no spread, of which t is not defined
-        return Interval(mean, mean, mean, len(known), float(mean == 0))
+        return Interval(mean, mean, mean, len(known), float(mean == 0), 0.0, len(known) - 1.0)
     test = stats.ttest_1samp(known, 0)
     low, high = test.confidence_interval(CONFIDENCE)
-    return Interval(mean, float(low), float(high), len(known), float(test.pvalue))
+    error = float(stats.sem(known))
+    return Interval(
+        mean, float(low), float(high), len(known), float(test.pvalue), error, len(known) - 1.0
+    )
 
 
 def paired(
@@ -219,16 +239,21 @@ def paired(
 
 
 def spread_ratio(ours: Runs, theirs: Runs) -> Interval | None:
-    """The ratio of two methods' standard deviations of accuracy over seeds, with the interval of an
-    F test."""
+    """The ratio of two methods' standard deviations of accuracy over seeds."""
     a, b = (
         np.array([final_accuracy(record) for record in runs.values()]) for runs in (ours, theirs)
     )
-    if min(len(a), len(b)) < 2 or a.std() == 0 or b.std() == 0:
+    if min(len(a), len(b)) < 2:
         return None
-    ratio = float(a.var(ddof=1) / b.var(ddof=1))
+    return ratio_interval(float(a.std(ddof=1)), len(a), float(b.std(ddof=1)), len(b))
+
+
+def ratio_interval(ours: float, n: int, theirs: float, m: int) -> Interval | None:
+    """The ratio of two standard deviations, of n and m seeds, with the interval of an F test."""
+    if ours == 0 or theirs == 0:
+        return None
+    ratio = (ours / theirs) ** 2
     low, high = (
-        ratio / stats.f.ppf(q, len(a) - 1, len(b) - 1)
-        for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+        ratio / stats.f.ppf(q, n - 1, m - 1) for q in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
     )
-    return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(len(a), len(b)))
+    return Interval(ratio**0.5, float(low**0.5), float(high**0.5), min(n, m))

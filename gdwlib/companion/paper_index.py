@@ -4,7 +4,7 @@ from collections import Counter
 
 import pandas as pd
 
-from gdwlib.companion.claims import CLAIMS
+from gdwlib.companion.claims import CLAIMS, COUNTED
 from gdwlib.companion.evidence import Evidence
 from gdwlib.companion.paper_tables import TABLES, printed_gap
 from gdwlib.companion.tables import OPEN, OPPOSITE, SAME, compare, row_name
@@ -47,8 +47,8 @@ def paper_index(
     rows = {}
     for place, (shows, notebook) in PLACES.items():
         verdicts = Counter(
-            claim.verdict_on(evidence, dataset, preset)[0]
-            for claim in CLAIMS
+            claim.verdict_on(evidence, dataset, preset).verdict
+            for claim in (*CLAIMS, *COUNTED)
             if place in _places_of(claim.where)
         )
         rows[place] = {"shows": shows, "notebook": notebook, "claims": _counted(verdicts, VERDICTS)}

@@ -1,17 +1,20 @@
-"""The scorecard: every claim of the paper with its verdict, and the numbers behind it."""
+"""The scorecard: every claim of the paper with its verdicts, and the numbers behind them."""
 
+import numpy as np
 import pandas as pd
 
 from gdwlib.companion.claims import CLAIMS
-from gdwlib.companion.evidence import Evidence
+from gdwlib.companion.evidence import Evidence, Interval
 from gdwlib.companion.verdicts import (
-    CONTRADICTED,
     LESS,
     MORE,
-    REPRODUCED,
+    UNDECIDED,
     Claim,
     Finding,
+    Result,
 )
+
+SHOWN = 4  # comparisons of a claim that are written out
 
 
 def scorecard(
@@ -20,26 +23,27 @@ def scorecard(
     preset: str = "small",
     claims: tuple[Claim, ...] = CLAIMS,
 ) -> pd.DataFrame:
-    """A row a claim: `claim`, `where`, the verdict `at paper scale` and on `dataset` at `preset`,
-    and what was `found`, first at the paper's scale where there are records. The data set stands in
-    for CIFAR-10; claims on CIFAR-100 or Clothing1M alone are not put to it.
+    """A row a claim: `claim`, `where`, the verdict `by the paper's own table`, `at paper scale` and
+    on `dataset` at `preset`, and what was `found`, first at the paper's scale where there are
+    records. The data set stands in for CIFAR-10; claims on CIFAR-100 or Clothing1M alone are not
+    put to it.
     """
     rows = []
     for claim in claims:
-        paper_scale, at_scale = claim.at_paper_scale(evidence)
-        here, findings = claim.verdict_on(evidence, dataset, preset)
-        found = _found(findings)
-        if (
-            any(finding.found is not None and finding.found.seeds for finding in at_scale)
-            and at_scale != findings
-        ):
-            found = f"at paper scale: {_found(at_scale)}. {dataset}, {preset}: {found}"
+        printed = claim.by_the_papers_table()
+        at_scale = claim.at_paper_scale(evidence)
+        here = claim.verdict_on(evidence, dataset, preset)
+        found = in_words(here)
+        scaled = any(f.found is not None and f.found.seeds for f in at_scale.findings)
+        if scaled and (preset != "paper" or at_scale.findings != here.findings):
+            found = f"at paper scale: {in_words(at_scale)}. {dataset}, {preset}: {found}"
         rows.append(
             {
                 "claim": claim.text,
                 "where": claim.where,
-                "at paper scale": paper_scale,
-                f"{dataset}, {preset}": here,
+                "by the paper's own table": printed.verdict if printed is not None else "–",
+                "at paper scale": at_scale.verdict,
+                f"{dataset}, {preset}": here.verdict,
                 "found": found,
             }
         )
@@ -52,54 +56,70 @@ def differences(
     preset: str = "small",
     claims: tuple[Claim, ...] = CLAIMS,
 ) -> pd.DataFrame:
-    """A row a finding that is a difference in accuracy and has records: `claim` number, `quantity`,
-    `mean`, `low`, `high` (points), `verdict`."""
+    """A row a claim over many comparisons, by their mean, and a row every other finding that is a
+    difference in accuracy and has records: `claim` number, `quantity`, `mean`, `low`, `high`
+    (points), `verdict`."""
     rows = []
     for number, claim in enumerate(claims, 1):
-        _, findings = claim.verdict_on(evidence, dataset, preset)
-        for finding in _lowest(findings):
+        result = claim.verdict_on(evidence, dataset, preset)
+        shown = result.findings
+        if claim.many:
+            shown = [Finding(f"mean of {len(shown)} comparisons", result.together)]
+        for finding in shown:
             if finding.found is not None and finding.claimed in (MORE, LESS):
-                quantity = (
-                    f"{finding.quantity} {'< 0' if finding.claimed == LESS else '> 0'}? ({number})"
-                )
+                side = "< 0" if finding.claimed == LESS else "> 0"
                 found = finding.found
-                rows.append((number, quantity, found.mean, found.low, found.high, finding.verdict))
+                verdict = result.verdict if claim.many else finding.verdict
+                rows.append(
+                    (
+                        number,
+                        f"{finding.quantity} {side}? ({number})",
+                        found.mean,
+                        found.low,
+                        found.high,
+                        verdict,
+                    )
+                )
     frame = pd.DataFrame(rows, columns=["claim", "quantity", "mean", "low", "high", "verdict"])
     return frame.astype({"mean": float, "low": float, "high": float})
 
 
-def _lowest(findings: list[Finding]) -> list[Finding]:
-    """Of more than six comparisons the one that has records and whose interval reaches furthest
-    against the claim."""
-    reach = [
-        (found.low if finding.claimed != LESS else -found.high, finding)
-        for finding in findings
-        if (found := finding.found) is not None
-    ]
-    if len(findings) <= 6 or not reach:
-        return findings[:6]
-    return [min(reach, key=lambda pair: pair[0])[1]]
-
-
-def _found(findings: list[Finding]) -> str:
-    """What was found, in words."""
-    text = "; ".join(f"{finding.quantity}: {_shown(finding)}" for finding in _lowest(findings))
-    if len(findings) <= 6:
-        return text
-    verdicts = [finding.verdict for finding in findings]
-    known = sum(finding.found is not None for finding in findings)
+def in_words(result: Result) -> str:
+    """What was found: each quantity, or of many comparisons their mean, how many are for and
+    against, and those that reach furthest either way."""
+    known = [finding for finding in result.findings if finding.found is not None]
+    if len(result.findings) <= SHOWN:
+        return "; ".join(_of(finding) for finding in result.findings)
     if not known:
-        return f"{len(findings)} comparisons, no records"
-    return (
-        f"{len(findings)} comparisons, {known} with records: {verdicts.count(REPRODUCED)} for, "
-        f"{verdicts.count(CONTRADICTED)} against; lowest: {text}"
-    )
+        return f"{len(result.findings)} comparisons, no records"
+    yes, no, unclear = result.counts()
+    text = f"{len(result.findings)} comparisons"
+    if len(known) < len(result.findings):
+        text += f", {len(known)} with records"
+    if result.together is not None:
+        text += f", mean {result.together}"
+    ordered = sorted(known, key=lambda finding: _value(finding).mean)
+    ends = f"from {_of(ordered[0])} to {_of(ordered[-1])}"
+    return f"{text}: {yes} for, {no} against, {unclear} open; {ends}"
 
 
-def _shown(finding: Finding) -> str:
+def _value(finding: Finding) -> Interval:
+    assert finding.found is not None
+    return finding.found
+
+
+def _of(finding: Finding) -> str:
+    return f"{finding.quantity}: {_found(finding)}"
+
+
+def _found(finding: Finding) -> str:
     found = finding.found
     if found is None:
         return "no records"
     if found.seeds == 0:
         return f"{found.mean:g}" if found.mean == int(found.mean) else f"{found.mean:.2f}"
-    return f"{found}" if finding.claimed in (MORE, LESS) else f"{found}".replace("+", "")
+    text = f"{found}" if finding.claimed in (MORE, LESS) else f"{found}".replace("+", "")
+    if finding.verdict == UNDECIDED and found.seeds > 1 and np.isfinite(found.high):
+        seeds = finding.seeds_needed
+        text += f" ({seeds or 'more than 100'} seeds would decide)"
+    return text

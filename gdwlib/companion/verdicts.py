@@ -1,100 +1,163 @@
-"""How a claim is put to the test: quantities over records, their intervals, and the verdict that
-follows.
+"""How a claim is put to the test, by the rules that `RULES` states once and the scorecard prints."""
 
-A claim is one or several `Finding`s: a quantity with its 95% interval over seeds, and the range the
-claim puts it in.
-
-    reproduced           every finding's interval lies inside its range, ends excluded
-    contradicted         some finding's interval lies outside its range altogether
-    not enough evidence  otherwise; also where a record is missing, or one seed is all there is
-
-A claim that holds for "nearly all" comparisons is reproduced by four fifths of them, none against
-it, and contradicted where more than half are against it. A claim that names a number
-(`number=True`) is decided by records at the paper's own scale alone: a difference of printed
-accuracies by the range that their standard errors allow, "about 65%" by 60 to 70. Elsewhere the
-quantity is shown and nothing is decided. Where a word of the paper had to be given a measure, the
-claim's text says "our reading".
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from scipy import stats
 
-from gdwlib import weighting
-from gdwlib.companion.evidence import (
-    Evidence,
-    Interval,
-    Runs,
-    auroc,
-    final_accuracy,
-    mean_interval,
-    paired,
-)
-from gdwlib.companion.paper_tables import PUBLISHED, TABLES, paper_numbers
-from gdwlib.gdw import GDW
-from gdwlib.models import resnet32
-from gdwlib.runs.config import RunConfig
-from gdwlib.runs.records import RunRecord
+from gdwlib.companion.evidence import CONFIDENCE, Evidence, Interval
+from gdwlib.companion.paper_tables import PUBLISHED
+from gdwlib.companion.sources import Cell, Contrast, PrintedTables, Records, Source
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "not enough evidence"
 MORE, LESS = (0.0, np.inf), (-np.inf, 0.0)  # ranges of a difference: better, worse
+POINT = 1.0  # the least margin, in points, within which two numbers count as equal
+MOST_SEEDS = 100  # more are not worth counting
+RULES = f"""\
+Every quantity has a 95% interval over seeds (t; differences paired by seed).
+
+- **A claim of one or a few quantities**, each said to lie in a range ("better": above zero), is
+  *reproduced* where every interval lies inside its range, and *contradicted* where some interval
+  lies outside.
+- **A claim about every setting** is decided by the mean lead over the settings: *reproduced* where
+  its interval lies above zero and no single comparison is clearly against the claim (at 5% for all
+  of them together, Holm); *contradicted* where the mean lies below zero or one is.
+- **A claim about nearly all methods** is decided by the mean lead over all of them in all settings:
+  *reproduced* where its interval lies above zero and at least four fifths of the methods are behind
+  on the mean of their settings; *contradicted* where it lies below zero or more than a fifth of the
+  methods are ahead by more than chance.
+  Of both, how many comparisons are for the claim, against it and open stands beside the verdict.
+- **A claim that names a lead** is *reproduced* where there is a lead (its interval lies above zero)
+  and it equals the printed one: the difference of the two, with the standard errors of both, lies
+  within a margin by two one-sided tests at 5%. It is *contradicted* where the difference is clear
+  of zero (Welch, 5%). The margin is {POINT:g} point, or what two measurements of the printed
+  precision need to be found equal 99 times in a hundred, whichever is more.
+- Anything else is *not enough evidence*: also where a record is missing, and where one seed is all
+  there is. Beside it stands how many seeds would decide, if what was found is the truth.
+
+A claim that names a number is decided on the paper's own data sets at its own scale alone. The
+column "by the paper's own table" puts the printed means, standard deviations and five runs of each
+cell to the same rules. Where a word of the paper had to be given a measure, the claim says "our reading"."""
+
+
+def quantile(df: float, two_sided: float = 0.05) -> float:
+    """Of Student's t."""
+    return float(stats.t.ppf(1 - two_sided / 2, df))
+
+
+def joined_df(a: Interval, b: Interval) -> float:
+    """Welch–Satterthwaite, of the difference of two estimates."""
+    parts = [(one.error**2, one.df) for one in (a, b) if one.error > 0]
+    total = sum(variance for variance, _ in parts)
+    return total**2 / sum(variance**2 / df for variance, df in parts) if parts else math.inf
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A quantity, what was found of it (None: nothing), and the range that the claim puts it in."""
+    """A quantity, what was found of it (None: nothing), and the range that the claim puts it in, or
+    the printed number that it is said to equal."""
 
     quantity: str
     found: Interval | None
     claimed: tuple[float, float] = MORE
+    printed: Interval | None = None
+    contrast: Contrast | None = None  # where it is one of accuracies
+    rival: str = ""  # over whom it is a lead
 
     @property
     def verdict(self) -> str:
         if self.found is None or not np.isfinite([self.found.low, self.found.high]).all():
             return UNDECIDED
         low, high = self.claimed
+        if self.printed is not None:
+            return self._equality(self.found, self.printed)
         if low < self.found.low and self.found.high < high:
             return REPRODUCED
         return CONTRADICTED if self.found.high <= low or self.found.low >= high else UNDECIDED
 
+    def _equality(self, found: Interval, printed: Interval) -> str:
+        error = math.hypot(found.error, printed.error if printed.error > 0 else 0.0)
+        df, gap = joined_df(found, printed), abs(found.mean - printed.mean)
+        if found.low > 0 and gap + quantile(df, 0.10) * error < margin(printed):
+            return REPRODUCED
+        return CONTRADICTED if gap > quantile(df) * error else UNDECIDED
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """How many seeds would decide, if the found mean and spread are the truth; None: more than
+        a hundred, or nothing is known."""
+        found = self.found
+        if found is None or not found.error > 0 or found.seeds < 2:
+            return None
+        deviation = found.error * math.sqrt(found.seeds)
+        for seeds in range(2, MOST_SEEDS + 1):
+            error = deviation / math.sqrt(seeds)
+            half = quantile(seeds - 1) * error
+            so = replace(
+                self,
+                found=found._replace(
+                    low=found.mean - half, high=found.mean + half, error=error, df=seeds - 1.0
+                ),
+            )
+            if so.verdict != UNDECIDED:
+                return seeds
+        return None
+
+
+def margin(printed: Interval) -> float:
+    """In points: see the rules."""
+    if not printed.error > 0:
+        return POINT
+    both = math.sqrt(2) * printed.error
+    df = 2 * printed.df
+    return max(POINT, (quantile(df, 0.10) + float(stats.norm.ppf(0.995))) * both)
+
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a claim is put to the test: a data set at a preset."""
+    """Where a claim is put to the test: a data set, in records of a preset or in the printed tables."""
 
-    evidence: Evidence
+    source: Source
     dataset: str
-    preset: str
 
-    def runs(self, method: str, **fields: Any) -> Runs:
-        return self.evidence.runs(
-            RunConfig(dataset=self.dataset, preset=self.preset, method=method, **fields)
-        )
+    def cell(self, method: str, level: Mapping[str, Any]) -> Cell:
+        return Cell(self.dataset, method, tuple(sorted(level.items())))
 
-    def gap(
+    def lead(
         self,
-        ours: str,
-        theirs: str,
-        level: dict,
-        ours_with: dict | None = None,
-        theirs_with: dict | None = None,
-    ) -> Interval | None:
-        """How much better `ours` is than `theirs`, in points, paired by seed."""
-        return paired(
-            self.runs(ours, **level, **(ours_with or {})),
-            self.runs(theirs, **level, **(theirs_with or {})),
-        )
+        quantity: str,
+        ours: Cell,
+        theirs: Cell,
+        claimed: tuple[float, float] = MORE,
+        diverged: bool = False,
+    ) -> Finding:
+        """How much better one cell is than another, in points."""
+        contrast = {ours: 1.0, theirs: -1.0}
+        found = self.source.contrast(contrast, diverged)
+        rival = f"{ours.method} over {theirs.method}"
+        return Finding(quantity, found, claimed, contrast=contrast, rival=rival)
 
-    def mean(
-        self, method: str, level: dict, value: Callable[[RunRecord], float | None]
-    ) -> Interval | None:
-        """A record's value, over seeds."""
-        return mean_interval(value(record) for record in self.runs(method, **level).values())
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a claim somewhere."""
+
+    verdict: str
+    findings: list[Finding]
+    together: Interval | None = None  # the mean lead, of a claim over many comparisons
+
+    def counts(self) -> tuple[int, int, int]:
+        """How many findings are for the claim, against it, and open."""
+        verdicts = [finding.verdict for finding in self.findings]
+        known = [f.verdict for f in self.findings if f.found is not None]
+        return (
+            verdicts.count(REPRODUCED),
+            verdicts.count(CONTRADICTED),
+            known.count(UNDECIDED),
+        )
 
 
 @dataclass(frozen=True)
@@ -105,143 +168,89 @@ class Claim:
     where: str
     findings: Callable[[Scope], list[Finding]]
     number: bool = False  # decided at the paper's scale alone
-    nearly: bool = False  # of nearly all comparisons
+    many: str = ""  # "every" or "nearly": a claim over many comparisons
     datasets: tuple[str, ...] = ("cifar10",)  # the paper's own evidence
-    fixed: bool = False  # follows from the printed tables or from counting, whatever the records
+    fixed: bool = field(default=False)  # follows from counting or from print, whatever the records
 
-    def at_paper_scale(self, evidence: Evidence) -> tuple[str, list[Finding]]:
-        """The verdict on records of the paper's own data sets at the paper preset, and the findings
-        it follows from."""
+    def at_paper_scale(self, evidence: Evidence) -> Result:
+        """On records of the paper's own data sets at the paper preset."""
+        return self._judged(Records(evidence, "paper"))
+
+    def by_the_papers_table(self) -> Result | None:
+        """The same rule on the printed numbers; None where they say nothing of it."""
+        result = self._judged(PrintedTables())
+        return (
+            result if any(f.found is not None and f.found.seeds for f in result.findings) else None
+        )
+
+    def verdict_on(self, evidence: Evidence, dataset: str, preset: str) -> Result:
+        """On one data set and preset; it stands in for CIFAR-10, and for no other."""
+        source = Records(evidence, preset)
+        stands_in = "cifar10" in self.datasets or dataset in self.datasets
+        findings = self.findings(Scope(source, dataset if stands_in else self.datasets[0]))
+        at_scale = preset == "paper" and dataset in self.datasets
+        decidable = self.fixed or (at_scale if self.number else stands_in)
+        result = self._of(findings, source)
+        return result if decidable else replace(result, verdict=UNDECIDED)
+
+    def _judged(self, source: Source) -> Result:
         findings = []
         for name in self.datasets:
             which = f"{PUBLISHED.get(name, name)}, " if len(self.datasets) > 1 else ""
-            for finding in self.findings(Scope(evidence, name, "paper")):
+            for finding in self.findings(Scope(source, name)):
                 findings.append(replace(finding, quantity=which + finding.quantity))
-        return self._verdict(findings), findings
+        return self._of(findings, source)
 
-    def verdict_on(
-        self, evidence: Evidence, dataset: str, preset: str
-    ) -> tuple[str, list[Finding]]:
-        """The verdict on one data set and preset; it stands in for CIFAR-10, and for no other."""
-        stands_in = "cifar10" in self.datasets or dataset in self.datasets
-        findings = self.findings(
-            Scope(evidence, dataset if stands_in else self.datasets[0], preset)
-        )
-        at_scale = preset == "paper" and dataset in self.datasets
-        decidable = self.fixed or (at_scale if self.number else stands_in)
-        return (self._verdict(findings) if decidable else UNDECIDED), findings
-
-    def _verdict(self, findings: list[Finding]) -> str:
+    def _of(self, findings: list[Finding], source: Source) -> Result:
+        if self.many:
+            return self._of_many(findings, source)
         verdicts = [finding.verdict for finding in findings]
-        yes, no = verdicts.count(REPRODUCED), verdicts.count(CONTRADICTED)
-        if no > (len(verdicts) / 2 if self.nearly else 0):
-            return CONTRADICTED
-        enough = 4 / 5 * len(verdicts) if self.nearly else len(verdicts)
-        return REPRODUCED if not no and yes >= enough else UNDECIDED
+        if CONTRADICTED in verdicts:
+            return Result(CONTRADICTED, findings)
+        agreed = all(verdict == REPRODUCED for verdict in verdicts)
+        return Result(REPRODUCED if agreed else UNDECIDED, findings)
+
+    def _of_many(self, findings: list[Finding], source: Source) -> Result:
+        contrasts = [f.contrast for f in findings if f.found is not None and f.contrast]
+        together = source.contrast(mean_contrast(contrasts)) if contrasts else None
+        overall = Finding("", together).verdict
+        if self.many == "every":
+            against, enough = holm(findings) > 0, True
+        else:
+            leads = [
+                source.contrast(mean_contrast([f.contrast for f in findings if f.rival == rival]))
+                for rival in dict.fromkeys(finding.rival for finding in findings)
+            ]
+            ahead = sum(Finding("", lead).verdict == CONTRADICTED for lead in leads)
+            behind = sum(lead is not None and lead.mean > 0 for lead in leads)
+            against, enough = ahead > len(leads) / 5, behind >= 4 / 5 * len(leads)
+        verdict = UNDECIDED
+        if against or overall == CONTRADICTED:
+            verdict = CONTRADICTED
+        elif overall == REPRODUCED and enough and len(contrasts) == len(findings):
+            verdict = REPRODUCED
+        return Result(verdict, findings, together)
 
 
-def printed_relative_gain(table: int, dataset: str, level: float) -> float:
-    """GDW's accuracy over the second best's in the printed table, percent of the latter."""
-    cells = paper_numbers().query("table == @table and dataset == @dataset and value == @level")
-    means = cells.set_index("method")["mean"]
-    return float(100 * (means["gdw"] / means.drop("gdw").max() - 1))
+def mean_contrast(contrasts: Sequence[Contrast | None]) -> Contrast:
+    """The mean of several."""
+    mean: dict[Cell, float] = {}
+    for contrast in contrasts:
+        for cell, k in (contrast or {}).items():
+            mean[cell] = mean.get(cell, 0.0) + k / len(contrasts)
+    return mean
 
 
-def best_rival(scope: Scope, rivals: tuple[str, ...], level: dict) -> Interval | None:
-    """GDW's lead over the rival that is best on the mean over GDW's seeds; None unless every rival
-    has records of all of them. That the best was picked by the same records is not corrected
-    for."""
-    gdw = scope.runs("gdw", **level)
-    runs = {rival: scope.runs(rival, **level) for rival in rivals}
-    if not gdw or not all(set(gdw) <= set(of) for of in runs.values()):
-        return None
-    best = max(runs, key=lambda rival: np.mean([runs[rival][seed].final_accuracy for seed in gdw]))
-    return paired(gdw, runs[best])
-
-
-def without_zero_mean(scope: Scope, level: dict) -> Interval | None:
-    """GDW with Eq. 4 over GDW without; None unless both finished from the same seeds, for a run
-    that diverged leaves no record and must not be left out of the comparison."""
-    ours, theirs = scope.runs("gdw", **level), scope.runs("gdw", **level, zero_mean=False)
-    return paired(ours, theirs) if set(ours) == set(theirs) else None
-
-
-def lead_growth(scope: Scope) -> Interval | None:
-    """How much GDW's lead over MWNet grows from 40% to 60% uniform noise, seed by seed, points."""
-    leads = []
-    for ratio in (0.4, 0.6):
-        gdw, mwnet = (scope.runs(method, **TABLES[2].setting(ratio)) for method in ("gdw", "mwnet"))
-        leads.append(
-            {s: final_accuracy(gdw[s]) - final_accuracy(mwnet[s]) for s in set(gdw) & set(mwnet)}
-        )
-    return mean_interval(
-        leads[1][seed] - leads[0][seed] for seed in sorted(set(leads[0]) & set(leads[1]))
+def holm(findings: Sequence[Finding]) -> int:
+    """How many comparisons are against the claim, at 5% for all of them together."""
+    against = sorted(
+        f.found.p
+        for f in findings
+        if f.found is not None and f.found.mean < 0 and np.isfinite(f.found.p)
     )
-
-
-def share_increased(*names: str) -> Callable[[RunRecord], float | None]:
-    """Percent of the weights that grew, the mean over epochs; of two kinds, the difference."""
-
-    def value(record: RunRecord) -> float | None:
-        lines = [line["increased"] for line in record.metrics]
-        if None in lines or any(line[name] is None for line in lines for name in names):
-            return None
-        means = [float(np.mean([line[name] for line in lines])) for name in names]
-        return means[0] - sum(means[1:])
-
-    return value
-
-
-def tail_increased(record: RunRecord) -> float | None:
-    """Percent of ω of the second smallest class on the smallest class's examples that grew, the
-    mean over epochs."""
-    values = [line["increased_second_smallest"] for line in record.metrics]
-    return None if None in values else float(np.mean(values))
-
-
-def separation(record: RunRecord) -> float | None:
-    """The probability, in percent, that a rightly labelled example's last ω_t exceeds a wrongly
-    labelled one's."""
-    examples = record.examples
-    right, weights = examples["given_labels"] == examples["true_labels"], examples["target_weights"]
-    if right.all() or np.isnan(weights).any():
-        return None
-    return 100 * auroc(weights, right)
-
-
-@cache
-def step_operations(level: str) -> int:
-    """Floating-point operations of one step of `gdwlib.GDW` on the paper's network, two images
-    each: convolutions and matrix products, counted as they are dispatched."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = resnet32(10)
-        gdw = GDW(model, torch.optim.SGD(model.parameters(), 0.1), 10, level=level)
-        x, y = torch.randn(2, 3, 32, 32), torch.tensor([0, 1])
-        with FlopCounterMode(display=False) as counter:
-            gdw.step(x, y, x.flip(0), y.flip(0))
-    return counter.get_total_flops()
-
-
-def special_case(number: int) -> float:
-    """The largest deviation, over a random batch in float64: of Eq. 2 with equal weights from the
-    derivative of the weighted cross entropies (1), or of Σ_j ω_j (p_j - y_j) from zero after Eq. 4
-    (5)."""
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(200, 10, generator=generator, dtype=torch.float64)
-    y = torch.randint(0, 10, (200,), generator=generator)
-    w = torch.rand(200, 10, generator=generator, dtype=torch.float64)
-    p = logits.softmax(1)
-    d1 = weighting.logit_gradient(p, y)  # (200, 10)
-    if number == 1:
-        # (200, 10)
-        weighted = torch.func.grad(lambda z: (w[:, 0] * weighting.cross_entropy(z, y)).sum())(
-            logits
-        )
-        return float((weighting.manipulate(w[:, :1].expand_as(p), d1) - weighted).abs().max())
-    return float(weighting.manipulate(weighting.zero_mean(w, p, y), d1).sum(1).abs().max())
-
-
-def exact_value(value: float) -> Interval:
-    """A number that has no spread: counted, or read from the printed tables."""
-    return Interval(value, value, value, 0)
+    count = 0
+    for k, p in enumerate(against):
+        if p > (1 - CONFIDENCE) / (len(findings) - k):
+            break
+        count += 1
+    return count

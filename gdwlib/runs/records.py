@@ -7,6 +7,7 @@
       model.pt        the trained network; weight_net.pt the weighting network, where there is one
       model.json      which network that is, its classes, and how its input is prepared
       checkpoint.pt   while running
+      diverged.json   where it ended in NaN or infinity: why
       result.json     written last: its presence means "complete"; the others' SHA-256 sums
 
 Everything is written beside its place and moved there, so that a file is either whole or absent.

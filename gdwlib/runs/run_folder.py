@@ -180,6 +180,7 @@ class RunFolder:
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
+        (self.path / "diverged.json").unlink(missing_ok=True)  # as before an edit of the method
         for half in self.path.glob(".*.partial"):  # of processes killed while they wrote
             half.unlink(missing_ok=True)
 

@@ -108,7 +108,11 @@ def run(
                 engine.world_size,
                 runs_per_gpu if kind == "cuda" else None,
             )
-            _train(config, split, folder, progress_log, until, engine, about)
+            try:
+                _train(config, split, folder, progress_log, until, engine, about)
+            except FloatingPointError as error:  # a result too: claims on stability count it
+                folder.write_json("diverged.json", {"why": str(error)})
+                raise
     record, wrong = _finished(folder, engine)
     if record is None:
         raise RecordError(f"{folder.path}: could not be read back ({wrong})")

@@ -32,10 +32,8 @@ COLUMNS: tuple[Fields, ...] = (
 )
 FIRST = ("gdw", "mwnet", "base")  # what every claim is about
 # of GDW
-VARIANTS: tuple[Fields, ...] = (
-    {"zero_mean": False, **UNIFORM_40},
-    {"meta_overlap": True, **UNIFORM_40},
-)
+VARIANTS: tuple[Fields, ...] = ({"zero_mean": False, **UNIFORM_40},)  # of GDW
+FINETUNE_LRS = (1e-7, 1e-5, 1e-3, 1e-1)  # Section 4.2 tried so many under imbalance
 MIXED: Fields = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once
 # what the paper compares only under label noise (Tables 2 and 3), or only under imbalance (Table 4)
 NOISE_ONLY = ("coteaching", "glc", "soft_label", "gen_label")
@@ -67,6 +65,8 @@ def table_runs(
     runs = []
     for group in (list(dict.fromkeys(first)), others):
         for dataset in datasets:
+            if dataset == "clothing1m":  # whose noise is its own
+                continue
             for seed in seeds:
                 common: Fields = {"dataset": dataset, "preset": preset, "seed": seed}
                 for column in columns:
@@ -97,6 +97,12 @@ def appendix_runs(
     ]
     fields: list[Fields] = [{"method": name, **MIXED} for name in (*FIRST, "meta_only")]
     fields += [{"method": "gdw", "zero_mean": False, **UNIFORM_60}]
+    fields += [{"method": name, "meta_overlap": True, **UNIFORM_60} for name in ("gdw", "mwnet")]
+    fields += [{"method": name, **MU_001} for name in NOISE_ONLY]  # Table 1's crosses
+    fields += [{"method": name, **UNIFORM_60} for name in IMBALANCE_ONLY]
+    fields += [
+        {"method": "finetune", "finetune_lr": lr, **MU_001} for lr in FINETUNE_LRS if lr != 1e-3
+    ]
     fields += [
         {"method": name, "recipe": "authors", "imbalance": mu}
         for mu in (0.1, 0.01)
@@ -106,6 +112,7 @@ def appendix_runs(
         RunConfig(dataset=dataset, preset=preset, seed=seed, **of)
         for seed in seeds
         for dataset in datasets
+        if dataset != "clothing1m"
         for of in fields
         if of["method"] in methods
     ]
@@ -114,11 +121,16 @@ def appendix_runs(
 def paper_runs(
     preset: str, datasets: Sequence[str], methods: Collection[str], seeds: Iterable[int]
 ) -> list[RunConfig]:
-    """Everything: the tables, then the appendices."""
+    """Everything: Tables 2 to 4, then the appendices, then Table 5 (Clothing1M)."""
     seeds = list(seeds)
-    return table_runs(preset, datasets, methods, seeds) + appendix_runs(
-        preset, datasets, methods, seeds
-    )
+    clothing = [
+        RunConfig(dataset="clothing1m", method=name, preset=preset, seed=seed)
+        for seed in seeds
+        for name in methods_in_column(UNIFORM_40)
+        if "clothing1m" in datasets and name in methods
+    ]
+    tables = table_runs(preset, datasets, methods, seeds)
+    return tables + appendix_runs(preset, datasets, methods, seeds) + clothing
 
 
 def evidence_runs(
@@ -202,6 +214,9 @@ def _fashion_evidence(preset: str, seed: int) -> Iterator[dict]:
         {"method": "gdw", "zero_mean": False, **column} for column in (UNIFORM_40, UNIFORM_60)
     )
     yield from ({"method": name, "meta_overlap": True, **UNIFORM_60} for name in ("gdw", "mwnet"))
+    yield from (
+        {"method": "finetune", "finetune_lr": lr, **MU_001} for lr in FINETUNE_LRS if lr != 1e-3
+    )
     longer = 4 * RunConfig(dataset="fashion", preset=preset).epochs
     yield from (
         {"method": name, "epochs": longer, **column}
