@@ -53,8 +53,8 @@ class GDW:
     """Generalized Data Weighting around an unmodified model and optimizer::
 
         gdw = GDW(model, optimizer, num_classes=10)
-        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):  # the latter must not end
-        first
+        # meta_batches must not end first
+        for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):
             out = gdw.step(x, y, x_meta, y_meta)
 
     Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used:

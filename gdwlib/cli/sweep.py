@@ -22,19 +22,16 @@ from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, missing, read_r
 HELP = "train what is missing of many runs"
 
 
+CAMPAIGN_HELP = """\
+table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, and a variant of GDW (default);
+appendices (08, and variants); paper: everything; evidence: the short runs behind the committed
+notebooks; half: the paper's CIFAR-10 on images of half the side, hours a run on one thread; or
+FILE.jsonl, an object of RunConfig's fields a line"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "campaign",
-        nargs="?",
-        default="tables",
-        metavar="CAMPAIGN",
-        help="table2, table3, table4 (notebooks 04 to 06); tables: 2 to 4, "
-        "and variants of GDW (default); appendices (08, and variants); paper: "
-        "everything; "
-        "evidence: the short runs behind the committed notebooks; half: the paper's "
-        "CIFAR-10 with "
-        "half the pixels, hours a run on one thread; or FILE.jsonl, an object of "
-        "RunConfig's fields a line",
+        "campaign", nargs="?", default="tables", metavar="CAMPAIGN", help=CAMPAIGN_HELP
     )
     parser.add_argument(
         "--preset", choices=PRESETS, metavar="NAME", help="(default: small; of half, half)"

@@ -98,6 +98,27 @@ def paper_numbers() -> pd.DataFrame:
     return frame.assign(method=frame["method"].map(METHOD_OF))
 
 
+@cache
+def elsewhere() -> pd.DataFrame:
+    """Cells of the same tables as other papers print them: source, dataset, noise, value, method
+    (the library's name), mean and std (percent; NaN where none is printed), note."""
+    frame = pd.read_csv(Path(__file__).with_name("published_elsewhere.csv"))
+    return frame.assign(method=frame["method"].map(METHOD_OF))
+
+
+def cell_elsewhere(number: int, dataset: str, level: float, method: str) -> float:
+    """The mean that another paper prints, percent; NaN where none does."""
+    noise = {2: "uniform", 3: "flip", 4: "imbalance"}[number]
+    cells = elsewhere()
+    chosen = cells[
+        (cells.dataset == dataset)
+        & (cells.noise == noise)
+        & (cells.value == level)
+        & (cells.method == method)
+    ]
+    return float(chosen["mean"].iloc[0]) if len(chosen) else float("nan")
+
+
 def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[float, float] | None:
     """Mean and std that the paper prints, percent; None where it prints none."""
     cells = paper_numbers()

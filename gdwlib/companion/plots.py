@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gdwlib.companion.evidence import auroc
-from gdwlib.companion.tables import NAMES
+from gdwlib.methods import NAMES as NAMES
+from gdwlib.methods import title
 from gdwlib.runs.records import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
@@ -77,7 +78,7 @@ def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     information."""
     rows = pd.DataFrame(
         {
-            "method": NAMES.get(record.config["method"], record.config["method"]),
+            "method": title(record.config["method"]),
             "seed": record.config["seed"],
             "final": record.result["final_accuracy"],
             "best": record.result["best_accuracy"],
@@ -98,7 +99,7 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     frame = pd.DataFrame(
         {
-            "method": NAMES.get(r.config["method"], r.config["method"]),
+            "method": title(r.config["method"]),
             "seed": r.config["seed"],
             "epoch": m["epoch"],
             "accuracy": m["test_accuracy"],
@@ -124,9 +125,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     """Figure 3 from our records: ω_t of rightly and wrongly labelled training images in the last
     epoch. A row a method, a column a seed; the title gives the AUROC of ω_t as a detector of right
     labels."""
-    methods = sorted(
-        {r.config["method"] for r in records}, key=lambda m: _position(NAMES.get(str(m), str(m)))
-    )
+    methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(title(str(m))))
     seeds = sorted({record.config["seed"] for record in records})
     figure, grid = plt.subplots(
         len(methods),
@@ -161,7 +160,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
                     weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label
                 )
             axes.set_title(
-                f"{NAMES.get(method, method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
+                f"{title(method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
                 fontsize=10,
             )
         row[0].set_ylabel("images of the group (%)")

@@ -41,8 +41,9 @@ def best_rival(
     level: dict,
     claimed: tuple[float, float] = MORE,
 ) -> Finding:
-    """GDW's lead over the rival that is best on the mean over GDW's seeds; nothing unless every rival
-    has records of all of them. That the best was picked by the same records is not corrected for."""
+    """GDW's lead over the rival that is best on the mean over GDW's seeds; nothing unless every
+    rival has records of all of them. That the best was picked by the same records is not corrected
+    for."""
     ours = scope.cell("gdw", level)
     best = scope.source.best({rival: scope.cell(rival, level) for rival in rivals}, ours)
     if best is None:

@@ -8,6 +8,7 @@ cells from their means and standard deviations over five runs (Welch).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,16 +106,8 @@ class PrintedTables:
     """The paper's Tables 2 to 5, five runs a cell; Table 5 prints no spread."""
 
     def printed(self, cell: Cell) -> tuple[float, float] | None:
-        """Mean and standard deviation, percent."""
-        fields = dict(cell.fields)
-        if cell.dataset == "clothing1m":
-            rows = paper_numbers().query("table == 5 and method == @cell.method")
-            return (float(rows["mean"].iloc[0]), np.nan) if len(rows) and not fields else None
-        for table in TABLES.values():
-            for level in table.levels:
-                if table.setting(level) == fields or (not fields and level in (0.0, 1.0)):
-                    return paper_cell(table.number, cell.dataset, level, cell.method)
-        return None
+        """Mean and standard deviation, percent; None where the cell is not printed."""
+        return _printed(cell)
 
     def contrast(self, contrast: Contrast, diverged: bool = False) -> Interval | None:
         """None where a cell is not printed."""
@@ -150,6 +143,19 @@ class PrintedTables:
 
 
 Source = Records | PrintedTables
+
+
+@cache
+def _printed(cell: Cell) -> tuple[float, float] | None:
+    fields = dict(cell.fields)
+    if cell.dataset == "clothing1m":
+        rows = paper_numbers().query("table == 5 and method == @cell.method")
+        return (float(rows["mean"].iloc[0]), np.nan) if len(rows) and not fields else None
+    for table in TABLES.values():
+        for level in table.levels:
+            if table.setting(level) == fields or (not fields and level in (0.0, 1.0)):
+                return paper_cell(table.number, cell.dataset, level, cell.method)
+    return None
 
 
 def welch(mean: float, variances: np.ndarray, dfs: np.ndarray, seeds: int) -> Interval:

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from gdwlib.companion import paper_tables
 from gdwlib.companion.evidence import Evidence, Interval, final_accuracy, paired
 from gdwlib.companion.paper_tables import (
     PUBLISHED,
     TABLES,
     Table,
+    cell_elsewhere,
     own_methods,
     paper_cell,
     printed_gap,
 )
-from gdwlib.methods import NAMES
+from gdwlib.methods import NAMES as NAMES
+from gdwlib.methods import title
 from gdwlib.runs.config import RunConfig, suggestion
 from gdwlib.runs.presets import PRESETS
 from gdwlib.runs.records import RunRecord
@@ -87,12 +90,12 @@ def compare(
     own.
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is
-    not the paper's); `ours`, `std`, `seeds`: mean and standard deviation over seeds of the mean of
-    the last five epochs; `difference` to the paper's, at its size (its own data sets, preset
-    `paper`); `best epoch`, for information; `over MWNet`, `over Base`: paired intervals (`Interval`
-    or None); `paper over Base`; `sign of gain`: SAME or OPPOSITE, the signs of the paper's and
-    ours, OPEN where one of them is not clear of chance (ours by its 95% interval, the paper's by
-    two standard errors), else "".
+    not the paper's), and `elsewhere`, what another paper prints; `ours`, `std`, `seeds`: mean and
+    standard deviation over seeds of the mean of the last five epochs; `difference` to the paper's,
+    at its size (its own data sets, preset `paper`); `best epoch`, for information; `over MWNet`,
+    `over Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of gain`: SAME or
+    OPPOSITE, the signs of the paper's and ours, OPEN where one of them is not clear of chance (ours
+    by its 95% interval, the paper's by two standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
@@ -114,6 +117,7 @@ def compare(
         rows[level, config.method, config.recipe] = {
             "paper": paper[0] if paper else np.nan,
             "paper std": paper[1] if paper else np.nan,
+            "elsewhere": cell_elsewhere(number, published, level, config.method) if own else np.nan,
             "ours": finals.mean() if len(finals) else np.nan,
             "std": finals.std(ddof=1) if len(finals) > 1 else np.nan,
             "seeds": len(finals),
@@ -201,6 +205,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
             ],
             "method": [row_name(row.method, row.recipe) for row in frame.itertuples()],
             "paper" if here else f"paper, {other}": map(spread, frame["paper"], frame["paper std"]),
+            "published elsewhere": frame["elsewhere"].map(number),
             "ours" if here else f"ours, {frame.attrs['dataset']}": map(
                 spread, frame["ours"], frame["std"]
             ),
@@ -218,14 +223,14 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
         }
     )
     at_its_size = here and frame.attrs["preset"] == "paper"
-    return (shown if at_its_size else shown.drop(columns="difference")).set_index(
-        list(shown.columns[:2])
-    )
+    left_out = [] if at_its_size else ["difference"]
+    left_out += ["published elsewhere"] * bool(frame["elsewhere"].isna().all())
+    return shown.drop(columns=left_out).set_index(list(shown.columns[:2]))
 
 
 def row_name(method: str, recipe: str = "paper") -> str:
     """A method as tables and figures name it."""
-    return NAMES.get(method, method) + (", authors' recipe" if recipe == "authors" else "")
+    return title(method) + (", authors' recipe" if recipe == "authors" else "")
 
 
 def largest(
@@ -271,6 +276,12 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
     note += "; “over …” is paired by seed, in points"
     note += "; “sign of gain”: the paper's gain over Base and ours; "
     note += "open: one of them is not clear of chance"
+    if not frame["elsewhere"].isna().all():
+        sources = paper_tables.elsewhere().query("dataset == @frame.attrs['published']")
+        kinds = {2: "uniform", 4: "imbalance"}[table.number]
+        (source,) = set(sources[sources["noise"] == kinds]["source"])
+        note += f"; published elsewhere: {source}"
+        note += ", by the authors' own recipes" * (table.number == 4)
     if not there:
         flags = {
             2: "--noise uniform --noise-ratio 0.6",

@@ -1,4 +1,4 @@
-"""How a claim is put to the test, by the rules that `RULES` states once and the scorecard prints."""
+"""How a claim is put to the test: by `RULES`, which the scorecard prints."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,8 @@ Every quantity has a 95% interval over seeds (t; differences paired by seed).
 
 A claim that names a number is decided on the paper's own data sets at its own scale alone. The
 column "by the paper's own table" puts the printed means, standard deviations and five runs of each
-cell to the same rules. Where a word of the paper had to be given a measure, the claim says "our reading"."""
+cell to the same rules. Where a word of the paper had to be given a measure, the claim
+says "our reading"."""
 
 
 def quantile(df: float, two_sided: float = 0.05) -> float:
@@ -118,7 +119,8 @@ def margin(printed: Interval) -> float:
 
 @dataclass(frozen=True)
 class Scope:
-    """Where a claim is put to the test: a data set, in records of a preset or in the printed tables."""
+    """Where a claim is put to the test: a data set, in the records of a preset or in the
+    printed tables."""
 
     source: Source
     dataset: str

@@ -68,7 +68,7 @@ class Method:
     the definition, `logit_gradient(logits, batch)` (n, C) what a step uses.
 
     State that a step changes is changed in place (`copy_`, `x[index] = …`), so that a captured step
-    (capture.py) finds it where it was; and it is in `state_dict`.
+    (gdwlib/engines/capture.py) finds it where it was; and it is in `state_dict`.
 
     Args:
         model, optimizer: on the device.

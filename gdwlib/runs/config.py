@@ -1,5 +1,5 @@
 """RunConfig: everything that decides a run's result, in one frozen dataclass, and the run id. See
-also recipes.py."""
+also presets.py."""
 
 import dataclasses
 import functools

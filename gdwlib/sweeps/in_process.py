@@ -3,10 +3,10 @@ time.
 
     python -m gdwlib sweep --preset small --budget 30m
 
-trains what is missing of a campaign (campaign.py) in its order, and stops in time; the same command
-goes on from there. (A budget must hold an epoch; one of GDW at the paper preset takes nine minutes
-on two threads.) It needs nothing but PyTorch, and several may work on the same folder at once. For
-a whole machine or a cluster see by_snakemake.py.
+trains what is missing of a campaign (campaigns.py) in its order, and stops in time; the same
+command goes on from there. (A budget must hold an epoch; one of GDW at the paper preset takes nine
+minutes on two threads.) It needs nothing but PyTorch, and several may work on the same folder at
+once. For a whole machine or a cluster see by_snakemake.py.
 """
 
 import dataclasses

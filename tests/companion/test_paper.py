@@ -3,6 +3,7 @@ real ones."""
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.companion import claims, pages, paper_index, paper_tables, plots, scorecard, tables
 from gdwlib.companion.evidence import Evidence, Interval, _key, mean_interval, paired, spread_ratio
+from gdwlib.companion.quantities import special_case, step_operations
 from gdwlib.companion.verdicts import (
     CONTRADICTED,
     LESS,
@@ -26,12 +28,10 @@ from gdwlib.companion.verdicts import (
     UNDECIDED,
     Claim,
     Finding,
-    special_case,
-    step_operations,
 )
 from gdwlib.runs.folders import project_folder
 from gdwlib.runs.records import RunRecord
-from gdwlib.sweeps.campaigns import COLUMNS
+from gdwlib.sweeps.campaigns import CAMPAIGNS, COLUMNS
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -56,8 +56,10 @@ def invented(accuracy, **fields):
 
 
 class Invented(Evidence):
-    def __init__(self, records):
-        self._runs = {}
+    def __init__(self, records, diverged=()):
+        self._runs, self._diverged = {}, {}
+        for config in diverged:
+            self._diverged.setdefault(_key(config), set()).add(config.seed)
         for record in records:
             self._runs.setdefault(_key(gdwlib.RunConfig(**record.config)), {})[
                 record.config["seed"]
@@ -211,6 +213,14 @@ def test_a_comparison_is_decided_by_its_intervals():
     )
     one_bad = [r for k, noise in enumerate(NOISES) for r in leads(-2 if k == 1 else 2, **noise)]
     assert verdict(one_bad, MWNET) == CONTRADICTED
+    # one that is open leaves the mean clear; one that is against it by chance does too
+    spreads = (0.1, 0.1, 0.1, 3)
+    one_open = [
+        r
+        for noise, spread in zip(NOISES, spreads, strict=True)
+        for r in leads(2, spread=spread, seeds=5, **noise)
+    ]
+    assert verdict(one_open, MWNET) == REPRODUCED
     elsewhere = [r for noise in NOISES for r in leads(2, dataset="cifar10", **noise)]
     assert (
         verdict(elsewhere, MWNET) == UNDECIDED
@@ -220,11 +230,11 @@ def test_a_comparison_is_decided_by_its_intervals():
 
 def test_a_number_is_decided_at_the_papers_scale_alone():
     text, noise = "1.68 points at 40%", NOISES[0]
-    near, far = 1.58, 5.0
-    for gap, at_scale in ((near, REPRODUCED), (far, CONTRADICTED)):
+    near, far, none = 1.58, 5.0, -0.1
+    for gap, at_scale in ((near, REPRODUCED), (far, CONTRADICTED), (none, CONTRADICTED)):
         here = [*leads(gap, **noise)]
         there = [*leads(gap, dataset="cifar10", preset="paper", **noise)]
-        if gap == near:  # a range is narrow: two standard errors of the printed cells
+        if gap == near:
             there = [*leads(gap, spread=0.05, seeds=5, dataset="cifar10", preset="paper", **noise)]
         assert verdict(here, text) == UNDECIDED
         assert verdict(here + there, text, "at paper scale") == at_scale
@@ -237,8 +247,15 @@ def test_nearly_all_rivals():
     assert verdict(most, text) == REPRODUCED
     few = [record for record in most if record.config["method"] in ("gdw", "mwnet", "glc")]
     assert verdict(few, text) == UNDECIDED
-    better = [invented(90 - seed / 10, method="glc", seed=seed, **NOISES[0]) for seed in range(3)]
-    assert verdict(most + better, text) == UNDECIDED  # one against it
+    better = [
+        invented(90 - seed / 10, method=name, seed=seed, **noise)
+        for noise in NOISES[:3]
+        for seed in range(3)
+        for name in ("glc", "insw")
+    ]
+    one = [record for record in better if record.config["method"] == "glc"]
+    assert verdict(most + one, text) == REPRODUCED  # one of nine is ahead
+    assert verdict(most + better, text) == CONTRADICTED  # two of nine are ahead
     assert (
         verdict([r for noise in NOISES[:3] for r in leads(-2, rivals=rivals, **noise)], text)
         == CONTRADICTED
@@ -289,7 +306,7 @@ def test_shares_of_weights_and_their_order():
 
 
 def test_without_records_nothing_is_decided_but_what_is_fixed():
-    for each in (claims.CLAIMS, claims.READERS_NOTES):
+    for each in (claims.CLAIMS, claims.COUNTED, claims.READERS_NOTES):
         card = scorecard.scorecard(Invented([]), claims=each)
         decided = (card["fashion, small"] != UNDECIDED) | (card["at paper scale"] != UNDECIDED)
         assert list(decided) == [claim.fixed for claim in each]
@@ -301,21 +318,20 @@ def test_without_records_nothing_is_decided_but_what_is_fixed():
 
 def test_both_percentages_of_the_papers_lead_follow_from_its_table():
     """2.56 are points, "more than 3%" and "6%" are relative."""
-    for dataset, least, relative in (
-        ("CIFAR-10", "more than 3%", 3.139),
-        ("CIFAR-100", "6%", 6.214),
-    ):
-        (claim,) = (
-            c for c in claims.CLAIMS if least in c.text and dataset in c.text.split("(")[0].split()
-        )
-        result, (finding,) = claim.verdict_on(Invented([]), "fashion", "small")
-        assert result == REPRODUCED and finding.found.mean == pytest.approx(relative, abs=1e-3)
+    for least, relative in (("more than 3%", 3.139), ("“6%”", 6.214)):
+        (claim,) = (c for c in claims.READERS_NOTES if least in c.text)
+        result = claim.verdict_on(Invented([]), "fashion", "small")
+        (finding,) = result.findings
+        assert result.verdict == REPRODUCED
+        assert finding.found.mean == pytest.approx(relative, abs=1e-3)
 
 
 def several(findings, **fields):
-    return Claim("…", "nowhere", lambda scope: findings, **fields).verdict_on(
-        Invented([]), "fashion", "small"
-    )[0]
+    return (
+        Claim("…", "nowhere", lambda scope: findings, **fields)
+        .verdict_on(Invented([]), "fashion", "small")
+        .verdict
+    )
 
 
 def test_a_claim_of_several_findings():
@@ -323,11 +339,6 @@ def test_a_claim_of_several_findings():
     assert several([yes, yes]) == REPRODUCED
     assert several([yes, open_]) == UNDECIDED
     assert several([yes, no, open_]) == CONTRADICTED
-    assert several([yes] * 4 + [open_], nearly=True) == REPRODUCED
-    assert several([yes] * 3 + [open_], nearly=True) == UNDECIDED
-    assert several([yes] * 9 + [no], nearly=True) == UNDECIDED
-    assert several([no] * 2 + [yes], nearly=True) == CONTRADICTED
-    assert several([no, no, yes, yes], nearly=True) == UNDECIDED
     # fashion stands in for CIFAR-10 alone
     assert several([yes], datasets=("cifar100",)) == UNDECIDED
     assert several([yes], number=True) == UNDECIDED
@@ -343,15 +354,14 @@ def test_at_paper_scale_a_claim_on_both_data_sets_needs_both():
     assert verdict(ten + worse, MWNET, "at paper scale") == CONTRADICTED
     small = [r for noise in NOISES for r in leads(1, **noise)]
     found = verdict(small + ten, MWNET, "found")
-    assert found.startswith(
-        "at paper scale: 8 comparisons, 4 with records: 4 for, 0 against; lowest: CIFAR-10, GDW − "
-    )
+    assert found.startswith("at paper scale: 8 comparisons, 4 with records, mean +2.10 [")
+    assert "4 for, 0 against, 0 open; from CIFAR-10, GDW − " in found
     assert "]. fashion, small: GDW − MWNet, uniform 40%: +1.10 [" in found
     assert "paper scale" not in verdict(small, MWNET, "found")
 
 
-def test_a_run_that_diverged_is_not_left_out():
-    """Without Eq. 4 a run may end without a record; the comparison then stays open."""
+def test_a_run_that_diverged_counts():
+    """Without Eq. 4 a run may end without a record: that it diverged is the strongest support."""
     text = "Without the zero-mean constraint"
     both = [*leads(2, **NOISES[0]), *leads(2, **NOISES[1])]
     gdw = [record for record in both if record.config["method"] == "gdw"]
@@ -361,7 +371,41 @@ def test_a_run_that_diverged_is_not_left_out():
         for seed in range(3)
     ]
     assert verdict(gdw + without, text) == REPRODUCED
-    assert verdict(gdw + without[1:], text) == UNDECIDED
+    (claim,) = (c for c in claims.CLAIMS if text in c.text)
+    lost = gdwlib.RunConfig(**without[0].config)
+    few = claim.verdict_on(Invented(gdw + without[1:]), "fashion", "small")
+    counted = claim.verdict_on(Invented(gdw + without[1:], [lost]), "fashion", "small")
+    assert (few.findings[0].found.seeds, counted.findings[0].found.seeds) == (2, 3)
+    assert counted.findings[0].found.mean > few.findings[0].found.mean + 15  # guessing is 10%
+
+
+def test_a_diverged_run_leaves_word(tmp_path, monkeypatch):
+    config = gdwlib.RunConfig(preset="smoke", method="base", lr=1e30)
+    with pytest.raises(FloatingPointError):
+        gdwlib.run(config, outputs=tmp_path, progress=False)
+    assert Evidence(tmp_path).diverged(config) == {0} and not Evidence(tmp_path).runs(config)
+
+
+def test_every_run_that_is_asked_for_is_in_a_campaign_and_the_reverse():
+    """What claims and notes read at the paper's scale, and what `sweep paper` trains."""
+
+    class Asked(Invented):
+        def runs(self, config):
+            asked.add(dataclasses.replace(config, seed=0))
+            return {}
+
+    asked = set()
+    for claim in (*claims.CLAIMS, *claims.COUNTED, *claims.READERS_NOTES):
+        claim.at_paper_scale(Asked([]))
+    campaign = CAMPAIGNS["paper"]
+    datasets = [*campaign.datasets, "clothing1m"]
+    trained = {*campaign.runs("paper", datasets, tables.NAMES, [0])}
+    assert not asked - trained
+    for number, dataset in itertools.product(paper_tables.TABLES, campaign.datasets):
+        asked |= {*tables.table_configs(number, dataset, "paper", seeds=[0])}
+    left = trained - asked
+    # notebook 07 reads these; Table 5 the methods that no claim names
+    assert {config.dataset for config in left} <= {"cifar10n", "clothing1m"}
 
 
 def test_a_difference_of_nothing_is_no_lead():
@@ -369,7 +413,7 @@ def test_a_difference_of_nothing_is_no_lead():
 
 
 def test_gdw_and_mwnet_do_the_same_operations():
-    gdw, mwnet = (step_operations(level) for level in ("class", "instance"))
+    gdw, mwnet = (step_operations(name) for name in ("gdw", "mwnet"))
     assert gdw <= mwnet < 1.001 * gdw and gdw > 1e9
     assert special_case(1) < 1e-14 and special_case(5) < 1e-14
 
@@ -489,7 +533,7 @@ def test_contents_name_every_table_and_figure_and_every_claim_that_does():
         if "Table 2" in claim.where or "Tables 2" in claim.where
     ]
     yes, open_ = of_table_2.count(True), of_table_2.count(False)
-    assert card.loc["Table 2", "claims"] == f"{yes} {REPRODUCED}, {open_} {UNDECIDED}" and yes == 2
+    assert card.loc["Table 2", "claims"] == f"{open_} {UNDECIDED}" and yes == 0
     records = [*leads(8, rivals=("base",), **NOISES[1])]
     assert (
         paper_index.paper_index(Invented(records)).loc["Table 2", "sign of gain"]
@@ -600,7 +644,7 @@ def readme_holds(text: str, evidence: Evidence) -> None:
     mean."""
     block = text[text.index("## What holds so far") :]
     block = block[: block.index("[The scorecard]")]
-    rows = re.findall(r"^\|" + 7 * r" (.+?) \|" + "$", block, re.M)
+    rows = re.findall(r"^\|" + 8 * r" (.+?) \|" + "$", block, re.M)
     settings = {
         "right labels": (2, 0.0),
         "imbalance μ = 0.1": (4, 0.1),
@@ -609,7 +653,7 @@ def readme_holds(text: str, evidence: Evidence) -> None:
     settings |= {f"{100 * p:.0f}% uniform noise": (2, p) for p in (0.4, 0.6)}
     settings |= {f"{100 * p:.0f}% flip noise": (3, p) for p in (0.2, 0.4)}
     assert {row[0] for row in rows} == set(settings)
-    for name, *printed, gain, published, best in rows:
+    for name, *printed, gain, lead, published, best in rows:
         number, level = settings[name]
         frame = tables.compare(number, evidence, "fashion", "small", levels=[level])
         frame = frame[frame["recipe"] == "paper"].set_index("method")
@@ -617,8 +661,9 @@ def readme_holds(text: str, evidence: Evidence) -> None:
             method: f"{row['ours']:.2f} ± {row['std']:.2f}" for method, row in frame.iterrows()
         }
         assert printed == [shown[method] for method in ("base", "mwnet", "gdw")], name
-        assert [gain, published] == [
+        assert [gain, lead, published] == [
             str(frame.loc["gdw", "over Base"]),
+            str(frame.loc["gdw", "over MWNet"]),
             f"{frame.loc['gdw', 'paper over Base']:+.2f}",
         ]
         highest = frame["ours"].idxmax()

@@ -143,7 +143,7 @@ def test_a_hyperparameter_of_ones_own(small_is_smoke, capsys):
     exec(BLOCKS['METHODS["gce"]'].split("record =")[0], names := {})
     exec(BLOCKS["GCESettings"], names)
     config = names["config"]
-    assert config.gce_q == 0.5 and config.run_id != gdwlib.RunConfig(method="gce_q").run_id
+    assert config.gce_q == 0.5 and config.run_id != gdwlib.RunConfig(method="gce_tuned").run_id
     logits, batch = (
         torch.randn(6, 10),
         gdwlib.methods.Batch(*(None,) * 5)._replace(y=torch.arange(6)),
@@ -153,10 +153,10 @@ def test_a_hyperparameter_of_ones_own(small_is_smoke, capsys):
     p = logits.softmax(1).diagonal()
     torch.testing.assert_close(method.losses(logits, batch), (1 - p**0.5) / 0.5)
     with pytest.raises(ValueError, match=r"gce_q: must be in \(0, 1\], not 2.0"):
-        gdwlib.RunConfig(method="gce_q", gce_q=2)
-    with pytest.raises(ValueError, match="gce_q: a setting of gce_q, which base does not have"):
+        gdwlib.RunConfig(method="gce_tuned", gce_q=2)
+    with pytest.raises(ValueError, match="gce_q: a setting of gce_tuned, which base does not have"):
         gdwlib.RunConfig(method="base", gce_q=0.5)
-    assert parser().parse_args(["run", "--method", "gce_q", "--gce-q", "0.5"]).gce_q == 0.5
+    assert parser().parse_args(["run", "--method", "gce_tuned", "--gce-q", "0.5"]).gce_q == 0.5
     with pytest.raises(SystemExit):
         parser().parse_args(["run", "--help"])
     assert "q of Zhang & Sabuncu 2018 (default: 0.7)" in capsys.readouterr().out
