@@ -273,11 +273,11 @@ def verdict_table(card: pd.DataFrame) -> Styler:
         verdict: f"color: {to_hex(colour)}; font-weight: bold"
         for verdict, colour in VERDICTS.items()
     }
-    colours[UNDECIDED] = "color: #666666"
+    colours[UNDECIDED] = colours["–"] = "color: #666666"
     return (
         # its own, the same in every run
         card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")
-        .map(lambda verdict: colours[verdict], subset=list(card.columns[2:4]))
+        .map(lambda verdict: colours[verdict], subset=list(card.columns[2:5]))
         .set_properties(**{"text-align": "left"})
         .set_table_styles([{"selector": "th", "props": "text-align: left"}])
     )

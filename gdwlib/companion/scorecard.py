@@ -1,6 +1,5 @@
 """The scorecard: every claim of the paper with its verdicts, and the numbers behind them."""
 
-import numpy as np
 import pandas as pd
 
 from gdwlib.companion.claims import CLAIMS
@@ -89,7 +88,7 @@ def in_words(result: Result) -> str:
     against, and those that reach furthest either way."""
     known = [finding for finding in result.findings if finding.found is not None]
     if len(result.findings) <= SHOWN:
-        return "; ".join(_of(finding) for finding in result.findings)
+        return "; ".join(_of(finding, result.decidable) for finding in result.findings)
     if not known:
         return f"{len(result.findings)} comparisons, no records"
     yes, no, unclear = result.counts()
@@ -99,7 +98,7 @@ def in_words(result: Result) -> str:
     if result.together is not None:
         text += f", mean {result.together}"
     ordered = sorted(known, key=lambda finding: _value(finding).mean)
-    ends = f"from {_of(ordered[0])} to {_of(ordered[-1])}"
+    ends = f"from {_of(ordered[0], False)} to {_of(ordered[-1], False)}"
     return f"{text}: {yes} for, {no} against, {unclear} open; {ends}"
 
 
@@ -108,8 +107,12 @@ def _value(finding: Finding) -> Interval:
     return finding.found
 
 
-def _of(finding: Finding) -> str:
-    return f"{finding.quantity}: {_found(finding)}"
+def _of(finding: Finding, decidable: bool) -> str:
+    """A quantity and what was found of it; how many seeds would decide, where they could."""
+    text, found = f"{finding.quantity}: {_found(finding)}", finding.found
+    if found is None or not decidable or finding.verdict != UNDECIDED or not found.error > 0:
+        return text
+    return f"{text} ({finding.seeds_needed or 'more than 100'} seeds would decide)"
 
 
 def _found(finding: Finding) -> str:
@@ -118,8 +121,4 @@ def _found(finding: Finding) -> str:
         return "no records"
     if found.seeds == 0:
         return f"{found.mean:g}" if found.mean == int(found.mean) else f"{found.mean:.2f}"
-    text = f"{found}" if finding.claimed in (MORE, LESS) else f"{found}".replace("+", "")
-    if finding.verdict == UNDECIDED and found.seeds > 1 and np.isfinite(found.high):
-        seeds = finding.seeds_needed
-        text += f" ({seeds or 'more than 100'} seeds would decide)"
-    return text
+    return f"{found}" if finding.claimed in (MORE, LESS) else f"{found}".replace("+", "")

@@ -150,6 +150,7 @@ class Result:
     verdict: str
     findings: list[Finding]
     together: Interval | None = None  # the mean lead, of a claim over many comparisons
+    decidable: bool = True  # there, by records of that data set and preset
 
     def counts(self) -> tuple[int, int, int]:
         """How many findings are for the claim, against it, and open."""
@@ -193,7 +194,7 @@ class Claim:
         at_scale = preset == "paper" and dataset in self.datasets
         decidable = self.fixed or (at_scale if self.number else stands_in)
         result = self._of(findings, source)
-        return result if decidable else replace(result, verdict=UNDECIDED)
+        return result if decidable else replace(result, verdict=UNDECIDED, decidable=False)
 
     def _judged(self, source: Source) -> Result:
         findings = []

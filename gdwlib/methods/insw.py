@@ -1,9 +1,11 @@
 """INSW (Hu et al. 2019, "Learning Data Manipulation"): one learned weight φ_i for every training
 example.
 
-    θ̂ = θ + Σ_i φ_i δ_i,  δ_i = -(η/n) J_iᵀ(p_i - y_i): the SGD step on example i as it enters the
-    batch's mean; φ_i ← max(φ_i/γ - ∂L_meta(θ̂)/∂φ_i, 1e-5),   φ_i = 1 at first;
-    w_i = φ_i / Σ_k φ_k over the batch;    logit gradient w_i (p_i - y_i).
+    δ_i = -(η/n) J_iᵀ(p_i - y_i),   the SGD step on example i as it enters the batch's mean;
+    θ̂ = θ + Σ_i φ_i δ_i;
+    φ_i ← max(φ_i/γ - ∂L_meta(θ̂)/∂φ_i, 1e-5),   φ_i = 1 at first;
+    w_i = φ_i / Σ_k φ_k over the batch;
+    logit gradient w_i (p_i - y_i).
 
 Reported is n·w_i, which is 1 in a plain mean.
 
@@ -12,8 +14,9 @@ Source: arXiv 1910.12795 and the authors' code (linear normalisation, floor 1e-5
 the whole meta set and in eval mode; here it is over the meta batch and in train mode, as for every
 method. Their δ_i, at learning rate 1e-3, is of the size of ours at 0.1 and n = 100. Theirs is the
 optimizer's whole step; ours leaves out momentum and weight decay, as every virtual step here does:
-they would move θ̂ a little, and add the same number to every φ_i of a batch. Unless ∂L_meta/∂φ is
-of φ's own size, γ halves φ at every visit and all weights end up equal: then INSW is Base.
+they would move θ̂ a little, and add the same number to every φ_i of a batch. γ halves what φ was at
+every visit: were an example's gradient g the same each time, φ would tend to -2g, or to the floor,
+so that the weights follow the gradients of the last few visits and not their number.
 """
 
 from dataclasses import dataclass

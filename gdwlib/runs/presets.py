@@ -32,12 +32,13 @@ meta set of 2% of
 Recipes
 -------
 `paper`    The common setting in which the paper ran every method (its Appendix C).
-`authors`  For the baselines which the paper ran otherwise than their authors did, theirs: mwnet,
-l2rw, focal,
-           class_balanced. Under every preset the optimisation is theirs, a schedule's steps as
-           shares of its length; how many epochs, meta images and images a batch are theirs at the
-           presets paper and half alone, so that rows of a small table cost the same. A warm-up
-           shorter than an epoch, as on short schedules, is none.
+`authors`  For four of the baselines that the paper ran otherwise than their authors did, theirs:
+           mwnet, l2rw, focal, class_balanced; each stands in the method's file. (Co-teaching, GLC,
+           INSW and Gen-label were run otherwise too, and have none here.) Under every preset the
+           optimisation is theirs, a schedule's steps as shares of its length; how many epochs, meta
+           images and images a batch are theirs at the presets paper and half alone, so that rows of
+           a small table cost the same. A warm-up shorter than an epoch, as on short schedules, is
+           none.
 """
 
 from collections.abc import Callable

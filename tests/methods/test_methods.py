@@ -617,7 +617,7 @@ def test_the_authors_recipes():
         128,
     )
     with pytest.raises(
-        ValueError, match="recipe: the authors' own is there for mwnet, l2rw, focal, class_balanced"
+        ValueError, match="recipe: the authors' own is there for l2rw, mwnet, focal, class_balanced"
     ):
         gdwlib.RunConfig(method="glc", recipe="authors")
     assert gdwlib.RunConfig(**vars(lt)) == lt and "-mwnet-authors-mu0.01-" in lt.run_id

@@ -47,11 +47,11 @@ def test_the_paper_campaign_starts_with_what_decides_most():
     ):
         expected = [(method, noise, ratio, mu, 0, "cifar10") for method in ("gdw", "mwnet", "base")]
         assert first[3 * place : 3 * place + 3] == expected
-    assert [(c.zero_mean, c.meta_overlap) for c in runs[21:23]] == [(False, False), (True, True)]
+    assert not runs[21].zero_mean
     assert (
-        runs[23].seed == 1
-        and runs[5 * 23].dataset == "cifar100"
-        and runs[10 * 23].method not in campaigns.FIRST
+        runs[22].seed == 1
+        and runs[5 * 22].dataset == "cifar100"
+        and runs[10 * 22].method not in campaigns.FIRST
     )
     pairs = {(c.method, c.noise != "none", c.imbalance < 1) for c in runs}
     assert ("glc", False, True) not in pairs and ("focal", True, False) not in pairs
@@ -107,7 +107,7 @@ def test_the_paper_is_its_tables_and_its_appendices():
         name: campaign.runs("paper", campaign.datasets, NAMES, range(5))
         for name, campaign in CAMPAIGNS.items()
     }
-    assert len(of["paper"]) == len(set(of["paper"])) == 915
+    assert len(of["paper"]) == len(set(of["paper"])) == 1015
     assert of["paper"] == of["tables"] + of["appendices"]
     variants = {
         config
@@ -115,7 +115,7 @@ def test_the_paper_is_its_tables_and_its_appendices():
         if config.meta_overlap or not getattr(config, "zero_mean", True)
     }
     assert set(of["table2"]) | set(of["table3"]) | set(of["table4"]) == set(of["tables"]) - variants
-    assert len(variants) == 2 * 2 * 5  # of GDW: each for both data sets, five seeds
+    assert len(variants) == 2 * 5  # of GDW, without Eq. 4: both data sets, five seeds
     for number in (2, 3, 4):  # every cell that `table N` shows
         cells = table_configs(number, "cifar10", "paper", seeds=range(5))
         assert set(cells) <= set(of[f"table{number}"] + of["appendices"])
