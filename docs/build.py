@@ -95,8 +95,7 @@ def provenance_html(source: dict) -> str:
         return f'<p class="from">From a run that the notebook trains itself, {runs}{notebook}.</p>'
     return (
         f'<details class="from"><summary>From {len(source["runs"])} runs, seeds {seeds}{notebook}'
-        "</summary>"
-        f"Trained by code at <code>{code}</code>. A run id ends in the hash of its "
+        f"</summary>Trained by code at <code>{code}</code>. A run id ends in the hash of its "
         f"configuration.<br>{runs}</details>"
     )
 

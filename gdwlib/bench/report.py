@@ -98,10 +98,11 @@ def as_text(section: str, rows: Any) -> str:
     rounds."""
     if section == "loop":
         parts = ", ".join(f"{name} {value:.2f}" for name, value in rows["seconds"].items())
-        return (f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, "
-                f"{rows['model']}, {rows['steps']} "
-                f"steps), seconds: {parts}; the step is {rows['step_percent']:.1f}% of "
-                "it")  # fmt: skip
+        return (
+            f"an epoch of {rows['dataset']} {rows['preset']} ({rows['method']}, "
+            f"{rows['model']}, {rows['steps']} steps), seconds: {parts}; the step is "
+            f"{rows['step_percent']:.1f}% of it"
+        )
     columns = COLUMNS[section]
     table = [[HEADS.get(name, name) for name, _ in columns]]
     table += [

@@ -86,9 +86,10 @@ def measure_steps(
             taken = timed(setting, partial(step, batch))
             if round_ >= 2:
                 seconds[name].append(taken)
-        say(f"depth {setting.depth}, C = {setting.num_classes}, n = {setting.batch_size}: round "
-            f"{round_ + 1} of "
-            f"{rounds + 2}")  # fmt: skip
+        say(
+            f"depth {setting.depth}, C = {setting.num_classes}, n = {setting.batch_size}: round "
+            f"{round_ + 1} of {rounds + 2}"
+        )
     rows = []
     for name, step in steps.items():
         with FlopCounterMode(display=False) as operations:

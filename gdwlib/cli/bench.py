@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sections", nargs="*", choices=SECTIONS, default=["steps", "loop"], metavar="SECTION",
         help="steps: plain SGD, every method, GDW by double backward; parts: of the methods' "
-             "steps; loop: of an epoch; "
-        "growth: with classes, batch and depth (default: steps loop)",
+             "steps; loop: of an epoch; growth: with classes, batch and depth (default: steps "
+             "loop)",
     )  # fmt: skip
     parser.add_argument(
         "--steps", nargs="+", choices=STEPS, metavar="NAME", help="(default: every one)"

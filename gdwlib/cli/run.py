@@ -42,18 +42,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         flag = f"--{name.replace('_', '-')}"
         groups[field.methods].add_argument(flag, default=argparse.SUPPRESS, help=text, **options)
-    parser.add_argument("--replicas", type=int, default=1, metavar="K", help="train the seeds "
-                                                                             "SEED..SEED+K-1 "
-                                                                             "together "
-                     "as one network in groups (default: 1)")  # fmt: skip
+    parser.add_argument(
+        "--replicas",
+        type=int,
+        default=1,
+        metavar="K",
+        help="train the seeds SEED..SEED+K-1 together as one network in groups (default: 1)",
+    )
     parser.add_argument(
         "--wait",
         action="store_true",
         help="where another process is training this run, wait for it",
     )
-    parser.add_argument("--runs-per-gpu", type=int, metavar="R", help="cuda: take a GPU that fewer "
-                                                                      "than R runs are on, "
-                     "wait for one (default: the first GPU, whoever is on it)")  # fmt: skip
+    parser.add_argument(
+        "--runs-per-gpu",
+        type=int,
+        metavar="R",
+        help="cuda: take a GPU that "
+        "fewer than R runs are on, "
+        "wait for one (default: the "
+        "first GPU, whoever is on "
+        "it)",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -102,9 +112,8 @@ def print_record(record: RunRecord, before: float) -> None:
     else:
         summary_text = (
             f"test accuracy: {record.final_accuracy:.2f}% (mean of the last "
-            f"{min(5, record.config['epochs'])} epochs), "
-            f"last {record.result['last_accuracy']:.2f}%, best "
-            f"{record.result['best_accuracy']:.2f}%, "
+            f"{min(5, record.config['epochs'])} epochs), last "
+            f"{record.result['last_accuracy']:.2f}%, best {record.result['best_accuracy']:.2f}%, "
             f"{record.result['seconds']:.0f} s"
         )
     print(f"{record.path}\n{summary_text}")

@@ -63,9 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const=0,
         metavar="N",
-        help="N runs at once, by Snakemake (no N: "
-        "as many as there are cores; default: one after the other, in this "
-        "process)",
+        help="N runs at once, by Snakemake (no N: as many as there are cores; default: one after "
+        "the other, in this process)",
     )
     parser.add_argument(
         "--profile",
@@ -77,10 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--runs-per-gpu",
         type=int,
         metavar="R",
-        help="where there are GPUs: at "
-        "most R runs on one, "
-        "other sweeps' included (default: with --cores 1, else no "
-        "limit)",
+        help="where there are GPUs: at most R runs on one, other sweeps' included (default: with "
+        "--cores 1, else no limit)",
     )
     parser.add_argument(
         "--replicas", type=int, default=1, metavar="K", help="seeds trained together (default: 1)"

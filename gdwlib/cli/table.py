@@ -20,9 +20,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preset", choices=PRESETS, metavar="NAME", help="(default: the largest that has records)"
     )
-    parser.add_argument("--save", action="store_true", help="also as HTML and its gains as a "
-                                                            "figure, in outputs/tables "
-                       "and outputs/figures")  # fmt: skip
+    parser.add_argument(
+        "--save",
+        action="store_true",
+        help="also as HTML and its gains as a figure, in outputs/tables and outputs/figures",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
@@ -70,8 +72,7 @@ def main(args: argparse.Namespace) -> None:
     if args.dataset and not paper_tables.can_have(args.dataset):
         raise ValueError(
             f"--dataset {args.dataset}: no noise is drawn there, so that the paper's tables have "
-            "no place for it; "
-            "table FILE.jsonl shows the runs of a list"
+            "no place for it; table FILE.jsonl shows the runs of a list"
         )
     for name in (args.dataset,) if args.dataset else paper_tables.PUBLISHED:
         frame = tables.largest(paper_tables.TABLES[int(args.table)], evidence, name, args.preset)

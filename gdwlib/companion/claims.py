@@ -454,8 +454,8 @@ CLAIMS = (
         datasets=CLOTHING,
     ),
     Claim(
-        "Under imbalance GDW's lead is not large "
-        "(our reading: at most 2 points over the best rival)",
+        "Under imbalance GDW's lead is not large (our reading: at most 2 points over the best "
+        "rival)",
         "Section 5",
         lambda scope: [
             best_rival(scope, f"GDW − best rival, {name}", TAIL_RIVALS, level, (-np.inf, 2.0))

@@ -19,10 +19,10 @@ from gdwlib.runs.files import write_file
 NAMED = ("dataset", "method", "recipe", "noise", "noise_ratio", "label_set", "imbalance", "preset")
 STYLE = (
     "body{font:15px "
-    "sans-serif;margin:2em;max-width:75em}h1{font-size:1.2em}table{border-collapse:collapse}"
-    "td,th{padding:.25em .7em;text-align:right;border-bottom:1px solid "
-    "#ddd;white-space:nowrap;font-weight:normal}"
-    "thead th{font-weight:bold}tbody th{text-align:left;vertical-align:top}"
+    "sans-serif;margin:2em;max-width:75em}h1{font-size:1.2em}table{border-collapse:collapse}td,th{p"
+    "adding:.25em .7em;text-align:right;border-bottom:1px solid "
+    "#ddd;white-space:nowrap;font-weight:normal}thead th{font-weight:bold}tbody "
+    "th{text-align:left;vertical-align:top}"
 )
 
 

@@ -87,8 +87,7 @@ def _annotation(root: Path, name: str) -> Path:
             return path
     raise DataError(
         f"{root / name}: missing; Clothing1M is given out by its authors on request ({SITE}), put "
-        "its images/ and "
-        f"annotation files into {root}"
+        f"its images/ and annotation files into {root}"
     )
 
 

@@ -61,8 +61,7 @@ def human_labels(path: Path, key: str, true_labels: np.ndarray, num_classes: int
     if (differ := int((arrays["clean_label"] != true_labels).sum())) > 0:
         raise DataError(
             f"{path}: its clean labels differ from the data set's at {differ} of "
-            f"{len(true_labels)} images, so that "
-            f"its order is not to be trusted; {_get(path)}"
+            f"{len(true_labels)} images, so that its order is not to be trusted; {_get(path)}"
         )
     labels = arrays[key].astype(np.int64)
     if not 0 <= labels.min() <= labels.max() < num_classes:
@@ -86,8 +85,7 @@ def _arrays(path: Path) -> dict:
     except Exception as error:
         raise DataError(
             f"{path}: not a file of label arrays, and refused without being executed "
-            f"({type(error).__name__}); "
-            f"{_get(path)}"
+            f"({type(error).__name__}); {_get(path)}"
         ) from error
     return arrays
 

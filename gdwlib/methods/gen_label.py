@@ -3,8 +3,9 @@ learned from the meta set.
 
     s_i = K·y_i at first, K = 10;  ỹ_i = softmax(s_i);
     warm-up: cross entropy on the given labels;  then
-    ℓ_i(s) = (1/C) Σ_j p_ij (log p_ij - log ỹ_ij): reverse KL, mean over the classes as in the
-    authors' code; θ̂ = θ - (α/n) Σ_i J_iᵀ ∂ℓ_i/∂logits;    s ← s - β ∂L_meta(θ̂)/∂s;
+    ℓ_i(s) = (1/C) Σ_j p_ij (log p_ij - log ỹ_ij),   reverse KL, its mean over the classes;
+    θ̂ = θ - (α/n) Σ_i J_iᵀ ∂ℓ_i/∂logits;
+    s ← s - β ∂L_meta(θ̂)/∂s;
     the update descends on ℓ_i(new s) + γ·H_i,  H_i = -(1/C) Σ_j p_ij log p_ij.
 
 With r = ∂L_meta/∂c, ∂L_meta/∂s_ik = (1/C) p_ik (Σ_j r_ij p_ij - r_ik). Reported is ỹ's entry at the

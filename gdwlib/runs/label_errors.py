@@ -66,8 +66,7 @@ def predicted_probabilities(record: RunRecord, split: Split) -> np.ndarray:
     if not (record.path / "model.pt").is_file():
         raise RecordError(
             f"{record.path / 'model.pt'}: missing, as of records from the repository; train the "
-            "run again into another "
-            "folder with --outputs"
+            "run again into another folder with --outputs"
         )
     model = record.model(len(split.classes), len(split.mean)).to(loader.mean)
     return loader.probabilities(model)

@@ -104,9 +104,10 @@ def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list
     else:
         raise DataError(f"{source}: no such folder or file")
     if about["size"] is None:
-        raise DataError(f"{source}: this network is one of a published data set of "
-                        f"{about['images']} images; to label "
-                        "your own, train with --dataset folder")  # fmt: skip
+        raise DataError(
+            f"{source}: this network is one of a published data set of "
+            f"{about['images']} images; to label your own, train with --dataset folder"
+        )
     names, paths = [name for name, _ in found], [path for _, path in found]
     images, digests, bad = read(paths, names, about["size"], about["network"]["channels"])
     remarks.append(refuse(source, bad, len(names), "images", skip_bad))

@@ -3,11 +3,10 @@
 Presets
 -------
 `paper`  The official setting to the letter: ResNet-32, 80 epochs, batch 100, SGD lr 0.1 with
-momentum 0.9 and weight
-         decay 5e-4 on every parameter, cosine decay once an epoch, V with Adam 1e-3 and weight
-         decay 1e-4, 1,000 meta images, η_ω 100 (C = 10) and 1000 (C = 100), clip 0.2,
-         reflect-pad-crop-flip augmentation, the mean of the last five test accuracies reported. It
-         leaves the official code in these points: the meta set is disjoint from the training set
+         momentum 0.9 and weight decay 5e-4 on every parameter, cosine decay once an epoch, V with
+         Adam 1e-3 and weight decay 1e-4, 1,000 meta images, η_ω 100 (C = 10) and 1000 (C = 100),
+         clip 0.2, reflect-pad-crop-flip augmentation, the mean of the last five test accuracies
+         reported. It leaves the official code in these points: the meta set is disjoint from the training set
          (the official one mostly is not: `meta_overlap=True`); meta set, noise, imbalance, initial
          weights and order all vary with the seed (there the meta set never does, nor flip noise,
          nor which positions imbalance keeps); one train forward serves both stages (there a second
@@ -18,8 +17,7 @@ momentum 0.9 and weight
          and 0.067 s for one of Base, hence 2.7 hours and 45 minutes for the 39,200 steps of a run;
          a quarter of that at μ = 0.01.
 `small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a
-meta set of 2% of
-         the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so
+         meta set of 2% of the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so
          that the slowest methods (GDW, INSW, Soft-label: 65 to 85 s on one thread of a 2020s server
          CPU, two runs at once and nothing else) stay below 90 s; CIFAR takes 10,000 images and 15
          epochs, within 240 s (GDW, MWNet, INSW: 205 s, so timed; records made beside other work

@@ -28,8 +28,8 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"pretrained: the ImageNet weights could not be downloaded ({reason}); put "
-                f"{path.name} from {url} into "
-                f"{path.parent}, or train from random weights with --no-pretrained"
+                f"{path.name} from {url} into {path.parent}, or train from random weights with "
+                "--no-pretrained"
             ) from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -86,7 +86,6 @@ def _loaded(network: nn.Module, path: Path) -> nn.Module:
     except Exception as error:
         raise RecordError(
             f"{path}: not the weights of this network, and refused without being executed "
-            f"({type(error).__name__}); "
-            "train the run again"
+            f"({type(error).__name__}); train the run again"
         ) from error
     return network.eval()

@@ -49,9 +49,9 @@ class RunFolder:
                 try:
                     self.path.mkdir(parents=True, exist_ok=True)
                     lock.acquire(timeout=patience, poll_interval=0.5)
-                # its owner had nothing to keep and took the folder away,
                 except (FileNotFoundError, FileExistsError):
-                    # perhaps between two looks of mkdir
+                    # its owner had nothing to keep and took the folder away, perhaps between two
+                    # looks of mkdir
                     if self.path.exists() and not self.path.is_dir():
                         raise
                 except filelock.Timeout:

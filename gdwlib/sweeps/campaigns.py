@@ -31,7 +31,6 @@ COLUMNS: tuple[Fields, ...] = (
     {},
 )
 FIRST = ("gdw", "mwnet", "base")  # what every claim is about
-# of GDW
 VARIANTS: tuple[Fields, ...] = ({"zero_mean": False, **UNIFORM_40},)  # of GDW
 FINETUNE_LRS = (1e-7, 1e-5, 1e-3, 1e-1)  # Section 4.2 tried so many under imbalance
 MIXED: Fields = {"imbalance": 0.1, **UNIFORM_40}  # Appendix F: noise and imbalance at once

@@ -65,8 +65,7 @@ def open_folder(files: NamedFiles) -> Dataset:
         hint = f"; is it {inner[0]} that is meant?" if len(inner) == 1 else ""
         raise DataError(
             f"{root}: has images of {len(classes.names)} classes, two are needed: one folder for "
-            "each class, or "
-            f"--labels with a CSV file{hint}"
+            f"each class, or --labels with a CSV file{hint}"
         )
     parts = {"images": train} | {
         f"{name} images": part for name, part in (("trusted", trusted), ("test", test)) if part

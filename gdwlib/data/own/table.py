@@ -43,8 +43,7 @@ def build(
     if len(classes.names) > 20 and len(classes.names) > len(known) / 5:
         raise DataError(
             f"{where}: {len(classes.names)} different labels for {len(known)} rows; is it the "
-            "right column? "
-            "Labels must be classes"
+            "right column? Labels must be classes"
         )
     remarks: list[str | None] = list(classes.remarks)
     indices = {}  # what → the class of each of its rows, -1 where it is none
