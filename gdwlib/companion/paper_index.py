@@ -28,10 +28,8 @@ PLACES = {
     "Figure 6": ("the smallest class and the second smallest", "06"),
     "Algorithm 1": ("the iteration", "03"),
     "Appendix B.2": ("without the zero-mean constraint (Figure 7)", "02, 04"),
-    "Appendices D, F": (
-        "more on imbalance; noise and imbalance: not available to us",
-        "06, 08 in their place",
-    ),
+    "Appendix D": ("more on imbalance: not available to us", "06 in its place"),
+    "Appendix F": ("noise and imbalance at once: not available to us", "08 in its place"),
 }
 
 

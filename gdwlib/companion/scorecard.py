@@ -1,5 +1,7 @@
 """The scorecard: every claim of the paper with its verdicts, and the numbers behind them."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from gdwlib.companion.claims import CLAIMS
@@ -63,12 +65,16 @@ def differences(
         result = claim.verdict_on(evidence, dataset, preset)
         shown = result.findings
         if claim.many:
-            shown = [Finding(f"mean of {len(shown)} comparisons", result.together)]
+            known = sum(finding.found is not None for finding in shown)
+            of = f" of {len(shown)}" * (known < len(shown))
+            shown = [Finding(f"mean of {known}{of} comparisons", result.together)]
         for finding in shown:
             if finding.found is not None and finding.claimed in (MORE, LESS):
                 side = "< 0" if finding.claimed == LESS else "> 0"
                 found = finding.found
-                verdict = result.verdict if claim.many else finding.verdict
+                # of a printed lead, whether there is one at all
+                alone = replace(finding, printed=None).verdict
+                verdict = result.verdict if claim.many else alone
                 rows.append(
                     (
                         number,
