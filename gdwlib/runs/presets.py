@@ -6,25 +6,25 @@ Presets
          momentum 0.9 and weight decay 5e-4 on every parameter, cosine decay once an epoch, V with
          Adam 1e-3 and weight decay 1e-4, 1,000 meta images, η_ω 100 (C = 10) and 1000 (C = 100),
          clip 0.2, reflect-pad-crop-flip augmentation, the mean of the last five test accuracies
-         reported. It leaves the official code in these points: the meta set is disjoint from the training set
-         (the official one mostly is not: `meta_overlap=True`); meta set, noise, imbalance, initial
-         weights and order all vary with the seed (there the meta set never does, nor flip noise,
-         nor which positions imbalance keeps); one train forward serves both stages (there a second
-         one with the same result); g's ℓ₁ norm is guarded at zero.
+         reported. It leaves the official code in these points: the meta set is disjoint from the
+         training set (the official one mostly is not: `meta_overlap=True`); meta set, noise,
+         imbalance, initial weights and order all vary with the seed (there the meta set never does,
+         nor flip noise, nor which positions imbalance keeps); one train forward serves both stages
+         (there a second one with the same result); g's ℓ₁ norm is guarded at zero.
 `half`   The paper's setting to the letter but for the pixels: images are averaged over 2×2 of them
          (tables have none to average and are as at `paper`). What a CPU can carry of the paper's
          CIFAR: one thread of a 2020s server CPU, when idle, takes 0.25 s for a step of GDW or MWNet
          and 0.067 s for one of Base, hence 2.7 hours and 45 minutes for the 39,200 steps of a run;
          a quarter of that at μ = 0.01.
 `small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a
-         meta set of 2% of the images as in the paper. `fashion` takes 6,000 of the embedded images and 11 epochs, so
-         that the slowest methods (GDW, INSW, Soft-label: 65 to 85 s on one thread of a 2020s server
-         CPU, two runs at once and nothing else) stay below 90 s; CIFAR takes 10,000 images and 15
-         epochs, within 240 s (GDW, MWNet, INSW: 205 s, so timed; records made beside other work
-         took longer). Fewer images rather than fewer epochs, because the last five epochs are
-         averaged and noise is memorised by repetition. CIFAR is augmented as in the paper; garments
-         are centred and upright, so fashion is not. All else as in the paper. Sizes were chosen by
-         running time; no comparison of methods went into them.
+         meta set of 2% of the images as in the paper. `fashion` takes 6,000 of the embedded images
+         and 11 epochs, so that the slowest methods (GDW, INSW, Soft-label: 65 to 85 s on one thread
+         of a 2020s server CPU, two runs at once and nothing else) stay below 90 s; CIFAR takes
+         10,000 images and 15 epochs, within 240 s (GDW, MWNet, INSW: 205 s, so timed; records made
+         beside other work took longer). Fewer images rather than fewer epochs, because the last
+         five epochs are averaged and noise is memorised by repetition. CIFAR is augmented as in the
+         paper; garments are centred and upright, so fashion is not. All else as in the paper. Sizes
+         were chosen by running time; no comparison of methods went into them.
 `smoke`  Seconds, to see that everything runs; its numbers mean nothing.
 
 Recipes
