@@ -14,7 +14,7 @@ import torch
 
 import gdwlib
 from gdwlib.cli.main import parser
-from gdwlib.companion import tables
+from gdwlib.companion import paper_tables, tables
 from gdwlib.companion.evidence import Evidence
 from gdwlib.runs.presets import PRESETS
 
@@ -126,6 +126,8 @@ def test_a_method_of_ones_own(small_is_smoke):
     assert torch.allclose(gradient, method.logit_gradient(logits, batch))
     record = names["record"]
     assert record.config["method"] == "gce" and np.isfinite(record.final_accuracy)
+    assert gdwlib.methods.title("gce") == "gce"  # not that of the class it derives from
+    assert "gce" not in gdwlib.methods.NAMES and "gce" in paper_tables.own_methods()
     evidence = Evidence(record.path.parents[1])
     frame = tables.compare(2, evidence, "fashion", "small", levels=[0.6]).set_index("method")
     assert (
