@@ -675,6 +675,16 @@ def test_the_readme_prints_what_the_records_say():
     readme_holds(README.read_text(), Evidence())
 
 
+def test_the_readme_says_that_the_meta_set_alone_is_better_at_mu_001():
+    frame = tables.compare(4, Evidence(), "fashion", "small", levels=[0.01])
+    alone, gdw, base = (
+        f"{frame.set_index('method').loc[name, 'ours']:.1f}"
+        for name in ("meta_only", "gdw", "base")
+        if frame[frame["method"] == name]["recipe"].eq("paper").all()
+    )
+    assert f"higher mean ({alone}) than GDW ({gdw}) and Base ({base})" in README.read_text()
+
+
 @pytest.mark.parametrize(
     "printed, wrong", [("81.36 ± 0.18", "81.37 ± 0.18"), ("Balanced, 83.02", "Focal, 83.02")]
 )
