@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gdwlib.companion.plots import COLOURS, PALETTE
+from gdwlib.companion.plots import COLOURS, OTHERS, PALETTE
 from gdwlib.companion.tables import NAMES
 
 
@@ -18,7 +18,7 @@ def step_costs(rows: Sequence[dict]) -> Figure:
     rows = [row for row in rows if row["step"] != rows[0]["step"]]
     names = [NAMES.get(row["step"], row["step"].replace("gdw", "GDW")) for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(rows) + 1.2), sharey=True)
-    colours = [PALETTE[0] if name.startswith("GDW") else PALETTE[7] for name in names]
+    colours = [COLOURS["GDW"] if name.startswith("GDW") else OTHERS[0] for name in names]
     times = [row["time_ratio"] for row in rows]
     low, high = zip(*(row["time_ratio_quartiles"] for row in rows), strict=True)
     spread = [
@@ -52,7 +52,7 @@ def step_parts(rows: Sequence[dict]) -> Figure:
     table = table.loc[list(dict.fromkeys(row["step"] for row in rows))].rename(index=NAMES)
     figure, axes = plt.subplots(figsize=(9.5, 0.33 * len(table) + 1.5))
     start = np.zeros(len(table))
-    for part, colour in zip(table.columns, [*PALETTE[:4], PALETTE[7]], strict=False):
+    for part, colour in zip(table.columns, [*OTHERS, PALETTE[7]], strict=False):
         axes.barh(table.index, table[part], left=start, color=colour, label=part)
         start = start + table[part].to_numpy()
     axes.invert_yaxis()

@@ -19,7 +19,17 @@ from pandas.io.formats.style import Styler
 
 from gdwlib.companion.evidence import Evidence
 from gdwlib.companion.paper_tables import PUBLISHED, TABLES
-from gdwlib.companion.plots import CLEAN, PALETTE, WRONG, gallery, provenance, set_provenance, style
+from gdwlib.companion.plots import (
+    CLEAN,
+    COLOURS,
+    OTHERS,
+    PALETTE,
+    WRONG,
+    gallery,
+    provenance,
+    set_provenance,
+    style,
+)
 from gdwlib.companion.tables import records_of, row_name
 from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 from gdwlib.data.image_files import open_image
@@ -58,7 +68,7 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
             )
             if (gain := cell["over Base"]) is not None:
                 half = gain.high - gain.mean if gain.seeds > 1 else 0
-                colour = PALETTE[0] if row[0] == "gdw" else PALETTE[1]
+                colour = COLOURS["GDW"] if row[0] == "gdw" else OTHERS[0]
                 axes.errorbar(
                     gain.mean,
                     place,
@@ -79,8 +89,8 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
     ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
     handles = [
         plt.Line2D([], [], marker="D", ls="", mfc="none", mec="0.25", label=f"paper, {published}"),
-        plt.Line2D([], [], marker="o", color=PALETTE[1], label=ours),
-        plt.Line2D([], [], marker="o", color=PALETTE[0], label=f"{ours}, GDW"),
+        plt.Line2D([], [], marker="o", color=OTHERS[0], label=ours),
+        plt.Line2D([], [], marker="o", color=COLOURS["GDW"], label=f"{ours}, GDW"),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     bars = "; bars: 95% intervals, paired by seed" if frame["seeds"].max() > 1 else ""
@@ -108,7 +118,7 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
         for m in r.metrics
         for key, label in labels.items()
     )
-    _seeds_and_mean(axes, frame, "position", "percent", [PALETTE[0], PALETTE[4], PALETTE[3]])
+    _seeds_and_mean(axes, frame, "position", "percent", [CLEAN, OTHERS[0], WRONG])
     for level, text in ((65, "paper: non-target about 65%"), (20, "paper: true target below 20%")):
         axes.axhline(level, color="0.35", linestyle=":", linewidth=1.3)
         _note(axes, level, text)
@@ -177,7 +187,7 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
         for r in records
         for m in r.metrics
     )
-    _seeds_and_mean(axes, frame, "method", "percent", [PALETTE[0], PALETTE[1]])
+    _seeds_and_mean(axes, frame, "method", "percent", [COLOURS["GDW"], COLOURS["MWNet"]])
     axes.axhline(10, color="0.35", linestyle=":", linewidth=1.3)
     _note(axes, 10, "paper: GDW below 10%")
     axes.set(
@@ -327,7 +337,7 @@ def contact_sheet(
     figure = gallery(
         images,
         captions,
-        [False] * len(worst),
+        [None] * len(worst),
         grey="gray_r" if config.dataset.startswith("fashion") else "gray",
     )
     figure.supxlabel(
@@ -373,7 +383,7 @@ def detectors(rows: pd.DataFrame) -> Figure:
             jitter=False,
             size=7,
             alpha=0.8,
-            palette=[PALETTE[0], PALETTE[2], PALETTE[7], PALETTE[1]],
+            palette=[COLOURS["GDW"], COLOURS["Base"], *OTHERS[:2]],
             ax=axes,
             legend=axes is grid[0],
         )

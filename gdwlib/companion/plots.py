@@ -2,6 +2,7 @@
 and single images. Each function draws on axes of its own, returns the figure, and says where its
 numbers come from. Percentages are percent, losses nats."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -20,8 +21,10 @@ from gdwlib.methods import title
 from gdwlib.runs.records import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
-COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[2]}
-CLEAN, WRONG = PALETTE[0], PALETTE[3]
+# one colour a method everywhere, one pair for right and wrong, and the rest for what is neither
+COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[4]}
+CLEAN, WRONG = PALETTE[2], PALETTE[3]
+OTHERS = [PALETTE[k] for k in (9, 5, 8, 6)]
 
 
 def _position(name: str) -> tuple[int, str]:
@@ -109,7 +112,8 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     )
     order = sorted(set(frame["method"]), key=_position)
     # a method of one's own takes what is left
-    colours = dict(zip(order, PALETTE[3:], strict=False)) | COLOURS
+    left = [name for name in order if name not in COLOURS]
+    colours = dict(zip(left, itertools.cycle(OTHERS), strict=False)) | COLOURS
     common = dict(
         data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes
     )
@@ -173,12 +177,12 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
 def gallery(
     images: Sequence[np.ndarray],
     captions: Sequence[str],
-    right: Sequence[bool],
+    right: Sequence[bool | None],
     columns: int = 8,
     grey: str = "gray_r",
 ) -> Figure:
-    """Images with captions, framed by whether the label is right. images: N of (channels, H, W)
-    uint8; `grey` is the colour map of those of one channel."""
+    """Images with captions, framed by whether the label is right, where that is known. images: N of
+    (channels, H, W) uint8; `grey` is the colour map of those of one channel."""
     rows = -(-len(images) // columns)
     figure, grid = plt.subplots(rows, columns, figsize=(9.5, 1.62 * rows), squeeze=False)
     for axes in grid.flat:
@@ -191,9 +195,10 @@ def gallery(
         )
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
-        axes.set_title(caption, fontsize=8, color=CLEAN if fine else WRONG)
+        colour = "0.4" if fine is None else CLEAN if fine else WRONG
+        axes.set_title(caption, fontsize=8, color=colour)
         for side in axes.spines.values():
-            side.set(visible=True, color=CLEAN if fine else WRONG, linewidth=2)
+            side.set(visible=True, color=colour, linewidth=2)
     return figure
 
 
@@ -235,7 +240,8 @@ def class_bars(
     frame = pd.DataFrame(values | {"class": names}).melt(
         "class", var_name="series", value_name="value"
     )
-    sns.barplot(frame, x="class", y="value", hue="series", ax=axes, palette="colorblind")
+    palette = dict(zip(values, OTHERS, strict=False)) | COLOURS
+    sns.barplot(frame, x="class", y="value", hue="series", ax=axes, palette=palette)
     axes.axhline(0, color="0.3", linewidth=0.8)
     axes.set(xlabel=None, ylabel=ylabel)
     axes.tick_params(axis="x", labelsize=9)
