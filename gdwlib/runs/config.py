@@ -2,6 +2,7 @@
 also presets.py."""
 
 import dataclasses
+import difflib
 import functools
 import hashlib
 import json
@@ -170,7 +171,9 @@ class RunConfig:
                     raise ValueError(
                         f"{name}: a setting of {' and '.join(owners)}, which {method} does not have"
                     )
-                raise TypeError(f"RunConfig has no field {name!r}{suggestion(name, valid)}")
+                near = difflib.get_close_matches(name, _all_settings(), 1, 0.8)
+                hint = suggestion(name, near or valid)
+                raise TypeError(f"RunConfig has no field {name!r}{hint}")
         config = super().__new__(kind)
         object.__setattr__(config, "_given", set(fields))
         return config
@@ -395,6 +398,12 @@ def _with_settings(settings: Any) -> type[RunConfig]:
     """RunConfig with a method's settings among its fields."""
     names = {"__module__": __name__, "__qualname__": "RunConfig", "__doc__": RunConfig.__doc__}
     return dataclass(frozen=True, kw_only=True)(type("RunConfig", (settings, RunConfig), names))
+
+
+def _all_settings() -> list[str]:
+    """The names of every field, those of all methods among them."""
+    settings: list[Any] = [method.Settings for method in METHODS.values()]
+    return [field.name for of in (RunConfig, *settings) for field in dataclasses.fields(of)]
 
 
 def methods_with(name: str) -> list[str]:

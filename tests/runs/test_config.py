@@ -324,3 +324,8 @@ def test_public_names_survive_the_import_of_every_module():
         "zero_mean",
         "load_split",
     }
+
+
+def test_a_misspelt_setting_of_another_method_is_recognised():
+    with pytest.raises(TypeError, match="no field 'focal_gama'; did you mean 'focal_gamma'"):
+        gdwlib.RunConfig(method="base", focal_gama=1.0)
