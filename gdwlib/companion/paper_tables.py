@@ -108,27 +108,21 @@ def elsewhere() -> pd.DataFrame:
 
 def cell_elsewhere(number: int, dataset: str, level: float, method: str) -> float:
     """The mean that another paper prints, percent; NaN where none does."""
-    noise = {2: "uniform", 3: "flip", 4: "imbalance"}[number]
-    cells = elsewhere()
-    chosen = cells[
-        (cells.dataset == dataset)
-        & (cells.noise == noise)
-        & (cells.value == level)
-        & (cells.method == method)
-    ]
+    cells, noise = elsewhere(), {2: "uniform", 3: "flip", 4: "imbalance"}[number]
+    chosen = _in_cell(cells[cells.noise == noise], dataset, level, method)
     return float(chosen["mean"].iloc[0]) if len(chosen) else float("nan")
 
 
 def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[float, float] | None:
     """Mean and std that the paper prints, percent; None where it prints none."""
     cells = paper_numbers()
-    chosen = cells[
-        (cells.table == number)
-        & (cells.dataset == dataset)
-        & (cells.value == level)
-        & (cells.method == method)
-    ]
+    chosen = _in_cell(cells[cells.table == number], dataset, level, method)
     return (float(chosen["mean"].iloc[0]), float(chosen["std"].iloc[0])) if len(chosen) else None
+
+
+def _in_cell(cells: pd.DataFrame, dataset: str, level: float, method: str) -> pd.DataFrame:
+    wanted = (cells.dataset == dataset) & (cells.value == level) & (cells.method == method)
+    return cells[wanted]
 
 
 def printed_gap(

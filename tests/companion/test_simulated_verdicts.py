@@ -49,7 +49,11 @@ def shares(claim, instead=None, replications=REPLICATIONS):
 
 @pytest.mark.parametrize("claim", BY_ACCURACY, ids=lambda claim: claim.text[:60])
 def test_what_the_table_supports_is_reproduced_by_an_exact_replication(claim):
-    """At least 8 times in 10, with five seeds; and what it does not is not contradicted by one."""
+    """At least 8 times in 10, with five seeds; and what it does not is not contradicted by one.
+
+    The abstract's claim is at the edge: 82 of these 100, 78% of 300. Its best rival is picked anew
+    in every replication, and Co-teaching's printed spread of 6.64 points makes it that by chance.
+    """
     reproduced, contradicted = shares(claim)
     if claim.by_the_papers_table().verdict == REPRODUCED:
         assert reproduced >= 0.8

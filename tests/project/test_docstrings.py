@@ -15,18 +15,20 @@ MODULES = [
 ]
 
 
-@pytest.mark.parametrize("name", MODULES)
+FINDER = doctest.DocTestFinder(exclude_empty=True)
+WITH_EXAMPLES = {
+    test.name: test
+    for name in MODULES
+    for test in FINDER.find(importlib.import_module(name))
+    if test.examples
+}
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
 def test_examples(name):
-    results = doctest.testmod(importlib.import_module(name))
-    assert not results.failed
+    assert not doctest.DocTestRunner().run(WITH_EXAMPLES[name]).failed
 
 
 def test_there_are_examples():
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    there = {
-        test.name.split(".")[-1]
-        for name in MODULES
-        for test in finder.find(importlib.import_module(name))
-        if test.examples
-    }
+    there = {name.split(".")[-1] for name in WITH_EXAMPLES}
     assert {"zero_mean", "corrupt_labels", "RunConfig", "run", "load_split"} <= there
