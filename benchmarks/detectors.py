@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def measure(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
-    """A row a detector."""
+    """A row for each detector."""
     gdw, base = (
         RunConfig(method=method, preset="small", seed=seed, **SETTINGS[name])
         for method in ("gdw", "base")

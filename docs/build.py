@@ -27,6 +27,7 @@ from sphinx.cmd.build import build_main
 import gdwlib
 from gdwlib.companion import figures, paper_tables, plots, tables
 from gdwlib.companion.evidence import Evidence
+from gdwlib.companion.html_tables import as_html
 from gdwlib.runs.fields import fields_described
 
 ROOT = Path(__file__).parents[1]
@@ -178,7 +179,7 @@ def table_page(source: Path, evidence: Evidence) -> None:
         head, note = tables.headed(frame)
         figure = source / "drawn" / f"table{number}-{dataset}-{preset}.png"
         figures.gains(frame, evidence).savefig(figure)
-        table = tables.readable(frame).to_html(na_rep="–", border=0)
+        table = as_html(tables.readable(frame))
         text += (
             f"\n## {head}\n\n{note}\n\n<div>\n{table}\n</div>\n\n![{head}](drawn/{figure.name})\n"
         )

@@ -50,7 +50,7 @@ def stopwatch(setting: Setting) -> Iterator[dict[str, float]]:
 def measure_parts(
     setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]
 ) -> list[dict]:
-    """A row a method and part: the median of its seconds a step."""
+    """A row for each method and part: the median of its seconds a step."""
     steps, batch = contestants(setting, names), setting.batch()
     taken: dict[tuple[str, str], list[float]] = defaultdict(list)
     for round_ in range(rounds + 1):  # one to warm up

@@ -76,7 +76,7 @@ def contestants(setting: Setting, names: list[str]) -> dict[str, Callable[[Batch
 def measure_steps(
     setting: Setting, names: list[str], rounds: int, say: Callable[[str], None]
 ) -> list[dict]:
-    """A row a contestant: median seconds, images per second, ratios to plain SGD (median and
+    """A row for each contestant: median seconds, images per second, ratios to plain SGD (median and
     quartiles of the rounds) in time, peak memory (MiB) and operations (of convolutions and matrix
     products)."""
     steps, batch = contestants(setting, names), setting.batch()

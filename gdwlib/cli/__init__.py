@@ -1,1 +1,1 @@
-"""The command line: a file a command, its flags and what it does."""
+"""The command line: a file for each command, its flags and what it does."""

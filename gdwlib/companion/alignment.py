@@ -30,7 +30,7 @@ def gradient_alignment(
     The result is kept in outputs/figures, and read from there the next time.
 
     Returns:
-        a row an epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest
+        a row for each epoch and fifth of the training images by loss: `epoch`, `part` (0: smallest
         losses), `loss` (mean, nats), `wrong` (percent of its labels), `weight` (mean ω_t),
         `alignment` (mean), and its mean over the rightly and the wrongly labelled ones,
         `alignment_right` and `alignment_wrong` (None where there are none).
@@ -94,7 +94,8 @@ def alignment_of(out: StepOutput) -> torch.Tensor:
 
 
 def _by_loss(seen: torch.Tensor) -> list[dict]:
-    """(4, N) loss, weight, alignment, whether the label is right → a row a fifth of the images."""
+    """(4, N) loss, weight, alignment, whether the label is right → a row for each fifth of the
+    images."""
     rows = []
     for part, order in enumerate(seen[0].argsort().tensor_split(PARTS)):
         loss, weight, alignment, right = seen[:, order]  # each (N/5,)

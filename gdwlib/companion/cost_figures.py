@@ -12,18 +12,18 @@ from gdwlib.companion.tables import NAMES
 
 
 def step_costs(rows: Sequence[dict]) -> Figure:
-    """Time and peak memory of each step over plain SGD's: bars, with the quartiles of the rounds;
-    diamonds where the counted operations alone would put it. Rows as `bench.measure_steps` gives
-    them."""
-    rows = [row for row in rows if row["step"] != rows[0]["step"]]
-    names = [NAMES.get(row["step"], row["step"].replace("gdw", "GDW")) for row in rows]
+    """Time of each step over plain SGD's, the quickest first, with the quartiles of the rounds and
+    diamonds where the counted operations alone would put it; and its peak memory. Rows as
+    `bench.measure_steps` gives them."""
+    rows = sorted(rows, key=lambda row: row["time_ratio"])
+    names = [_name(row["step"]) for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 0.33 * len(rows) + 1.2), sharey=True)
-    colours = [COLOURS["GDW"] if name.startswith("GDW") else OTHERS[0] for name in names]
+    colours = [COLOURS.get(name.split(",")[0], OTHERS[0]) for name in names]
     times = [row["time_ratio"] for row in rows]
     low, high = zip(*(row["time_ratio_quartiles"] for row in rows), strict=True)
     spread = [
         [max(0, t - q) for t, q in zip(times, low, strict=True)],
-        [q - t for t, q in zip(times, high, strict=True)],
+        [max(0, q - t) for t, q in zip(times, high, strict=True)],
     ]
     left.barh(names, times, xerr=spread, color=colours, error_kw={"linewidth": 1, "ecolor": "0.2"})
     left.plot(
@@ -32,24 +32,29 @@ def step_costs(rows: Sequence[dict]) -> Figure:
         "D",
         color="black",
         markersize=4,
-        label="operations",
+        label="counted operations",
     )
-    right.barh(names, [row["peak_mib_ratio"] for row in rows], color=colours)
+    right.barh(names, [row["peak_mib"] for row in rows], color=colours)
     left.invert_yaxis()
     left.set_xlabel("time, in plain SGD steps (thin lines: quartiles)")
-    right.set_xlabel("peak memory, in plain SGD steps")
-    left.legend(loc="lower right", fontsize=9)
+    right.set_xlabel("peak memory (MiB)")
+    left.axvline(1, color="0.3", linewidth=0.8)
+    figure.legend(loc="outside upper left", fontsize=9, frameon=False)
     for axes in (left, right):
-        axes.axvline(1, color="0.3", linewidth=0.8)
         axes.grid(axis="y", visible=False)
     return figure
 
 
+def _name(step: str) -> str:
+    return NAMES.get(step, step.replace("gdw", "GDW"))
+
+
 def step_parts(rows: Sequence[dict]) -> Figure:
-    """Seconds of a step by part, a bar a method. Rows as `bench.measure_parts` gives them."""
+    """Seconds of a step by part, a bar for each method, the shortest first. Rows as
+    `bench.measure_parts` gives them."""
     table = pd.DataFrame(rows).pivot(index="step", columns="part", values="seconds")
     table = table[list(dict.fromkeys(row["part"] for row in rows))]  # in the order of a step
-    table = table.loc[list(dict.fromkeys(row["step"] for row in rows))].rename(index=NAMES)
+    table = table.loc[table.sum(axis=1).sort_values(kind="stable").index].rename(index=NAMES)
     figure, axes = plt.subplots(figsize=(9.5, 0.33 * len(table) + 1.5))
     start = np.zeros(len(table))
     for part, colour in zip(table.columns, [*OTHERS, PALETTE[7]], strict=False):
@@ -57,7 +62,7 @@ def step_parts(rows: Sequence[dict]) -> Figure:
         start = start + table[part].to_numpy()
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel("seconds a step")
+    axes.set_xlabel("seconds for one step")
     figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
 

@@ -2,10 +2,10 @@
 notebooks draw, is in plots.py. Accuracies and shares are percent, gains points."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,9 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from pandas.io.formats.style import Styler
 
 from gdwlib.companion.evidence import Evidence
+from gdwlib.companion.html_tables import Table
 from gdwlib.companion.paper_tables import PUBLISHED, TABLES
 from gdwlib.companion.plots import (
     CLEAN,
@@ -43,13 +43,14 @@ VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE
 
 def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
     """A table (`tables.compare`) at a glance: how much each method gains over Base, the paper's and
-    ours. A panel a level; ours with the 95% interval of the paired difference, where there are
-    several seeds."""
+    ours, the largest of ours in the last panel first. A panel for each level; ours with the 95%
+    interval of the paired difference, where there are several seeds. "meta set only" is a baseline
+    that lies far from the rest: where it does not fit, an arrow says its number."""
     table = TABLES[frame.attrs["number"]]
     levels = list(dict.fromkeys(frame["level"]))
     known = frame["paper over Base"].notna() | frame["over Base"].notna()
     shown = frame[known & (frame["method"] != "base")]
-    rows = list(dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True)))
+    rows = _largest_first(shown, levels[-1])
     figure, grid = plt.subplots(
         1,
         len(levels),
@@ -59,6 +60,7 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
     )
     for axes, level in zip(grid[0], levels, strict=True):
         here = shown[shown["level"] == level].set_index(["method", "recipe"])
+        far = []
         for place, row in enumerate(rows):
             if row not in here.index:
                 continue
@@ -66,35 +68,52 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
             axes.plot(
                 cell["paper over Base"], place, "D", markersize=7, mfc="none", mec="0.25", mew=1.4
             )
-            if (gain := cell["over Base"]) is not None:
-                half = gain.high - gain.mean if gain.seeds > 1 else 0
-                colour = COLOURS["GDW"] if row[0] == "gdw" else OTHERS[0]
-                axes.errorbar(
-                    gain.mean,
-                    place,
-                    xerr=half,
-                    fmt="o",
-                    color=colour,
-                    markersize=6,
-                    capsize=3,
-                    lw=1.4,
-                )
+            gain, colour = cell["over Base"], COLOURS.get(row_name(*row), OTHERS[0])
+            if gain is None:
+                continue
+            half = gain.high - gain.mean if gain.seeds > 1 else 0
+            bar = dict(xerr=half, fmt="o", color=colour, markersize=6, capsize=3, lw=1.4)
+            if row[0] == "meta_only":
+                far.append((place, gain.mean, bar))
+            else:
+                axes.errorbar(gain.mean, place, **bar)
         axes.axvline(0, color="0.3", linewidth=0.9)
+        low, high = axes.get_xlim()
+        axes.set_xlim(low, high)  # what follows does not widen it
+        for place, mean, bar in far:
+            if low <= mean <= high:
+                axes.errorbar(mean, place, **bar)
+                continue
+            end, side = (low, "left") if mean < low else (high, "right")
+            arrow = f" ← {mean:+.1f} " if mean < low else f" {mean:+.1f} → "
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axes.text(end, place, arrow, ha=side, va="center", fontsize=9, bbox=box)
         axes.set_xlabel("gain over Base (points)")
         if len(levels) > 1:
             axes.set_title(table.label(level), fontsize=11)
     grid[0, 0].set_yticks(range(len(rows)), [row_name(*row) for row in rows])
     grid[0, 0].set_ylim(len(rows) - 0.4, -0.6)
     published = PUBLISHED[frame.attrs["published"]]
-    ours = f"ours, {frame.attrs['dataset']} {frame.attrs['preset']}"
+    ours = f"ours, {frame.attrs['dataset']} at {frame.attrs['preset']}"
     handles = [
         plt.Line2D([], [], marker="D", ls="", mfc="none", mec="0.25", label=f"paper, {published}"),
-        plt.Line2D([], [], marker="o", color=OTHERS[0], label=ours),
-        plt.Line2D([], [], marker="o", color=COLOURS["GDW"], label=f"{ours}, GDW"),
+        plt.Line2D([], [], marker="o", color="0.45", label=ours),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     bars = "; bars: 95% intervals, paired by seed" if frame["seeds"].max() > 1 else ""
     return provenance(figure, records_of(frame, evidence), bars)
+
+
+def _largest_first(shown: pd.DataFrame, level: float) -> list[tuple[str, str]]:
+    """The methods of `gains`, by our gain at a level; those without one there at the end."""
+    there = shown[shown["level"] == level]
+    gain = {
+        (row.method, row.recipe): row.gain.mean
+        for row in there.rename(columns={"over Base": "gain"}).itertuples()
+        if row.gain is not None
+    }
+    rows = dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True))
+    return sorted(rows, key=lambda row: -gain.get(row, -np.inf))
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:
@@ -119,7 +138,10 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
         for key, label in labels.items()
     )
     _seeds_and_mean(axes, frame, "position", "percent", [CLEAN, OTHERS[0], WRONG])
-    for level, text in ((65, "paper: non-target about 65%"), (20, "paper: true target below 20%")):
+    for level, text in (
+        (65, "paper: non-target\nabout 65%"),
+        (20, "paper: true target\nbelow 20%"),
+    ):
         axes.axhline(level, color="0.35", linestyle=":", linewidth=1.3)
         _note(axes, level, text)
     axes.set(xlabel="epoch", ylabel="weights increased (%)", ylim=(0, 100))
@@ -136,8 +158,8 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     wrong = [j in (true, given) for j in range(len(classes))]
     columns = {
         "plain training:\nevery message in full": np.ones(len(classes)),
-        "a weight an image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
-        "a weight a class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
+        "one weight for the image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
+        "a weight for each class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
     }
     figure, (left, *bars) = plt.subplots(
         1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25)
@@ -189,7 +211,7 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
     )
     _seeds_and_mean(axes, frame, "method", "percent", [COLOURS["GDW"], COLOURS["MWNet"]])
     axes.axhline(10, color="0.35", linestyle=":", linewidth=1.3)
-    _note(axes, 10, "paper: GDW below 10%")
+    _note(axes, 10, "paper: GDW\nbelow 10%")
     axes.set(
         xlabel="epoch",
         ylabel="images of the smallest class on which\nthe second smallest's weight rose (%)",
@@ -199,9 +221,9 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
 
 
 def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
-    """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row a
-    setting, a column an epoch. Each point is a fifth of the training images; the number beside it
-    is how many percent of their labels are wrong."""
+    """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row for
+    each setting, a column for each epoch. Each point is a fifth of the training images; the
+    number beside it is how many percent of their labels are wrong."""
     figure, grid = plt.subplots(
         len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
     )
@@ -251,7 +273,8 @@ def _require_statistics(records: Sequence[RunRecord], name: str) -> None:
 
 
 def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: Sequence) -> None:
-    """A thin line a seed, a thick one their mean, a colour and a dash pattern a value of `hue`."""
+    """A thin line for each seed, a thick one for their mean; a colour and a dash pattern for each
+    value of `hue`."""
     order = list(dict.fromkeys(frame[hue]))
     common = dict(
         data=frame,
@@ -265,38 +288,31 @@ def _seeds_and_mean(axes: Axes, frame: pd.DataFrame, hue: str, y: str, palette: 
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.8, alpha=0.45, legend=False)
     sns.lineplot(**common, style=hue, style_order=order, errorbar=None, linewidth=2.4)
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    axes.legend(title=None, fontsize=9)
+    axes.legend(title=None, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
 
 
 def _note(axes: Axes, level: float, text: str) -> None:
-    """A word on a horizontal line, at its right end."""
-    place: Any = dict(
-        xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", va="top"
-    )
-    axes.annotate(text, (1, level), xytext=(-4, -2), fontsize=8, color="0.25", **place)
+    """A word on a horizontal line, beyond its right end."""
+    place: Any = dict(xycoords=("axes fraction", "data"), textcoords="offset points", va="center")
+    axes.annotate(text, (1, level), xytext=(6, 0), fontsize=9, color="0.25", **place)
 
 
-def verdict_table(card: pd.DataFrame) -> Styler:
-    """A scorecard (`scorecard.scorecard`) for a notebook: text to the left, verdicts in their
-    colours."""
-    colours = {
-        verdict: f"color: {to_hex(colour)}; font-weight: bold"
-        for verdict, colour in VERDICTS.items()
-    }
-    colours[UNDECIDED] = colours["–"] = "color: #666666"
-    return (
-        # its own, the same in every run
-        card.style.set_uuid(f"card{crc32(card['claim'].str.cat().encode()):x}")
-        .map(lambda verdict: colours[verdict], subset=list(card.columns[2:5]))
-        .set_properties(**{"text-align": "left"})
-        .set_table_styles([{"selector": "th", "props": "text-align: left"}])
-    )
+def verdict_table(card: pd.DataFrame, folded: str = "") -> Table:
+    """A scorecard (`scorecard.scorecard`) for a notebook, its verdicts in their colours; with
+    `folded` folded away under this line."""
+    colours = {verdict: to_hex(colour) for verdict, colour in VERDICTS.items()}
+    return Table(card, folded, colours | {UNDECIDED: "#666666"})
 
 
 def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
     """The findings of a scorecard that are differences in accuracy (`scorecard.differences`), each
-    with its interval, by its own verdict; the claim says which side of zero it is on."""
-    figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.27 * max(len(found), 2)))
+    with its interval, by its own verdict; the claim says which side of zero it is on. In front of
+    each stands the claim's number."""
+    texts = [
+        textwrap.fill(f"{row.claim}. {row.quantity}", 62) for row in found.itertuples(index=False)
+    ]
+    lines = sum(text.count("\n") + 1 for text in texts)
+    figure, axes = plt.subplots(figsize=(9.5, 1.2 + 0.25 * max(lines, 2)))
     for verdict, colour in VERDICTS.items():
         part = found[found["verdict"] == verdict]
         half = part["high"] - part["mean"]
@@ -310,18 +326,21 @@ def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
             label=verdict,
         )
     axes.axvline(0, color="0.3", linewidth=0.9)
-    axes.set_yticks(found.index, found["quantity"], fontsize=9)
-    axes.invert_yaxis()
+    axes.set_yticks(found.index, texts, fontsize=8.5)
+    axes.set_ylim(len(found) - 0.4, -0.6)
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
 
 
 def contact_sheet(
-    config: RunConfig, worst: Sequence[Suspect], data: Path | str | None = None
+    config: RunConfig,
+    worst: Sequence[Suspect],
+    data: Path | str | None = None,
+    true: Sequence[str] | None = None,
 ) -> Figure:
     """The most suspect images of a run's training set: the label given, the one proposed, and the
-    score."""
+    score; where the `true` labels are known, also these, and frames in their colours."""
     style()
     if config.data_folder is not None:
         images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
@@ -334,10 +353,14 @@ def contact_sheet(
         + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
         for row in worst
     ]
+    if true is not None:
+        captions = [f"{text}\nis {name}" for text, name in zip(captions, true, strict=True)]
     figure = gallery(
         images,
         captions,
-        [None] * len(worst),
+        [None] * len(worst)
+        if true is None
+        else [row.label == name for row, name in zip(worst, true, strict=True)],
         grey="gray_r" if config.dataset.startswith("fashion") else "gray",
     )
     figure.supxlabel(
@@ -369,8 +392,8 @@ def as_png(figure: Figure) -> bytes:
 
 
 def detectors(rows: pd.DataFrame) -> Figure:
-    """How well wrong labels are found (benchmarks/detectors.py): a panel a measure, a colour a
-    detector, a dot a seed."""
+    """How well wrong labels are found (benchmarks/detectors.py): a panel for each measure, a
+    colour for each detector, a dot for each seed."""
     measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
     figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     for axes, (name, head) in zip(grid, measures.items(), strict=True):
@@ -394,7 +417,7 @@ def detectors(rows: pd.DataFrame) -> Figure:
     grid[0].get_legend().remove()
     figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     figure.supxlabel(
-        "small preset; a dot a seed; python benchmarks/detectors.py",
+        "small preset; each dot is a seed; python benchmarks/detectors.py",
         fontsize=8,
         color="0.35",
         x=0.01,

@@ -3,19 +3,31 @@
 import sys
 import types
 
+from gdwlib.data import DATASETS
 from gdwlib.runs.config import suggestion
+from gdwlib.runs.presets import PRESETS
 
+# the parameters that mean the same in every notebook
+SHARED: dict[str, type | tuple] = {
+    "preset": tuple(PRESETS),
+    "methods": list,
+    "seeds": list,
+    "outputs": str,
+    "data": str,
+}
 # in a notebook's namespace, once its parameters have been found right
 CHECKED = "_parameters_checked"
 
 
-def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
+def check_parameters(namespace: dict, *shared: str, **parameters: type | tuple) -> None:
     """Check a notebook's parameters, right after the cell that sets them:
-    `check_parameters(globals(), seeds=list)`.
+    `check_parameters(globals(), "preset", "seeds", noise_ratios=list)`.
 
     Args:
         namespace: the notebook's `globals()`.
-        **parameters: each valid parameter, with a tuple of its valid values or its type. None is
+        *shared: the names of its parameters that many notebooks have: dataset, preset, methods,
+            seeds, outputs, data.
+        **parameters: each other parameter, with a tuple of its valid values or its type. None is
             valid for a type.
 
     Raises:
@@ -23,6 +35,8 @@ def check_parameters(namespace: dict, **parameters: type | tuple) -> None:
             that is, at the first run (where the cells are run again, the notebook has variables of
             its own by then); or a value that is not valid.
     """
+    known = SHARED | {"dataset": tuple(DATASETS)}  # which grows while it is used
+    parameters = {name: known[name] for name in shared} | parameters
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     # IPython's own, and what a person's startup files set

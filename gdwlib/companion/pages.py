@@ -42,8 +42,8 @@ def save_table(frame: pd.DataFrame, evidence: Evidence, outputs: Path) -> tuple[
 
 
 def of_list(runs: Iterable[RunConfig], evidence: Evidence) -> pd.DataFrame:
-    """A row a setting, from the records there are: final accuracy (percent) of the list's seeds,
-    and a run's seconds. Under `fields` those in which settings of one name differ."""
+    """A row for each setting, from the records there are: final accuracy (percent) of the list's
+    seeds, and a run's seconds. Under `fields` those in which settings of one name differ."""
     seeds: dict[RunConfig, set[int]] = {}
     for config in runs:
         seeds.setdefault(replace(config, seed=0), set()).add(config.seed)

@@ -14,13 +14,13 @@ from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
 PLACES = {
     "Table 1": (
         "related methods: what they handle, what they learn",
-        "04 (a line a method), 09 (what a step costs)",
+        "04 (one line for each method), 09 (what a step costs)",
     ),
     "Table 2": ("uniform label noise", "04"),
     "Table 3": ("flip label noise", "05"),
     "Table 4": ("class imbalance", "06"),
     "Table 5": ("Clothing1M", "07 (no records of Clothing1M; CIFAR-10N in its place)"),
-    "Figure 1": ("why a weight a class: a cat labelled “dog”", "01"),
+    "Figure 1": ("why a weight for each class: a cat labelled “dog”", "01"),
     "Figure 2": ("the two stages of the weights", "03"),
     "Figure 3": ("ω_t of right and of wrong labels", "00, 04"),
     "Figure 4": ("one image's weights before and after a step", "03"),
@@ -39,9 +39,9 @@ VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED)
 def paper_index(
     evidence: Evidence, dataset: str = "fashion", preset: str = "small"
 ) -> pd.DataFrame:
-    """A row a table or figure of the paper: `shows`, `notebook`, `claims` that name it and their
-    verdicts on this data set and preset, and of Tables 2 to 4 the cells whose `sign of gain` has
-    records here (`tables.compare`)."""
+    """A row for each table or figure of the paper: `shows`, `notebook`, `claims` that name it
+    and their verdicts on this data set and preset, and of Tables 2 to 4 the cells whose `sign of
+    gain` has records here (`tables.compare`)."""
     rows = {}
     for place, (shows, notebook) in PLACES.items():
         verdicts = Counter(

@@ -16,12 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from gdwlib.companion.evidence import auroc
+from gdwlib.companion.html_tables import left_align_frames
 from gdwlib.methods import NAMES as NAMES
 from gdwlib.methods import title
 from gdwlib.runs.records import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
-# one colour a method everywhere, one pair for right and wrong, and the rest for what is neither
+# one colour for a method everywhere, one pair for right and wrong, and the rest for what is neither
 COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[4]}
 CLEAN, WRONG = PALETTE[2], PALETTE[3]
 OTHERS = [PALETTE[k] for k in (9, 5, 8, 6)]
@@ -34,7 +35,8 @@ def _position(name: str) -> tuple[int, str]:
 
 
 def style() -> None:
-    """The look all notebooks share: readable at notebook width, colour-blind-safe, small files."""
+    """The look all notebooks share, of figures and of tables: readable at notebook width,
+    colour-blind-safe, small files."""
     sns.set_theme(context="notebook", style="whitegrid", palette="colorblind", font_scale=0.95)
     plt.rcParams.update(
         {"figure.dpi": 100, "savefig.bbox": "tight", "figure.constrained_layout.use": True}
@@ -42,6 +44,7 @@ def style() -> None:
     pd.set_option(
         "display.max_colwidth", None, "display.max_rows", None, "display.max_columns", None
     )
+    left_align_frames()
 
 
 def provenance(figure: Figure, records: Sequence[RunRecord], extra: str = "") -> Figure:
@@ -76,8 +79,8 @@ def set_provenance(figure: Figure, sources: Iterable[str]) -> Figure:
 
 
 def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """A row a method: each seed's final accuracy (mean of the last five epochs, percent), their
-    mean and their standard deviation over seeds; the best epoch's mean beside it, for
+    """A row for each method: each seed's final accuracy (mean of the last five epochs, percent),
+    their mean and their standard deviation over seeds; the best epoch's mean beside it, for
     information."""
     rows = pd.DataFrame(
         {
@@ -97,8 +100,11 @@ def accuracy_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     return table.loc[order].round(2)
 
 
-def learning_curves(records: Sequence[RunRecord]) -> Figure:
-    """Test accuracy after each epoch: a thin line a seed, a thick one their mean."""
+def learning_curves(
+    records: Sequence[RunRecord], pointed_out: tuple[str, int] | None = None
+) -> Figure:
+    """Test accuracy after each epoch: a thin line for each seed, a thick one for their mean.
+    `pointed_out`, a method and a seed, gets its name at its line."""
     figure, axes = plt.subplots(figsize=(8.5, 4.2))
     frame = pd.DataFrame(
         {
@@ -121,14 +127,31 @@ def learning_curves(records: Sequence[RunRecord]) -> Figure:
     sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
     axes.set(xlabel="epoch", ylabel="test accuracy (%)", xlim=(1, frame["epoch"].max()))
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    axes.legend(title=None, loc="lower right")
+    axes.legend(title=None, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    if pointed_out is not None:
+        method, seed = title(pointed_out[0]), pointed_out[1]
+        lines = frame[frame["method"] == method].pivot(
+            index="epoch", columns="seed", values="accuracy"
+        )
+        if seed in lines:
+            # where, in the second half, it is easiest to tell from the others
+            late = lines[lines.index > lines.index.max() / 2]
+            epoch = (late[seed] - late.mean(axis=1)).abs().idxmax()
+            axes.annotate(
+                f"{method}, seed {seed}",
+                (epoch, lines[seed][epoch]),
+                xytext=(18, -22),
+                textcoords="offset points",
+                fontsize=9,
+                arrowprops={"arrowstyle": "->", "color": "0.3"},
+            )
     return provenance(figure, records, "; thin lines: single seeds")
 
 
 def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     """Figure 3 from our records: ω_t of rightly and wrongly labelled training images in the last
-    epoch. A row a method, a column a seed; the title gives the AUROC of ω_t as a detector of right
-    labels."""
+    epoch. A row for each method, a column for each seed; the title gives the AUROC of ω_t as a
+    detector of right labels."""
     methods = sorted({r.config["method"] for r in records}, key=lambda m: _position(title(str(m))))
     seeds = sorted({record.config["seed"] for record in records})
     figure, grid = plt.subplots(
@@ -160,9 +183,10 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
                 (~right, WRONG, "label wrong"),
             ):
                 share = np.full(chosen.sum(), 100 / chosen.sum())
-                axes.hist(
-                    weights[chosen], bins, weights=share, color=colour, alpha=0.6, label=label
-                )
+                common = dict(bins=bins, weights=share, color=colour)
+                axes.hist(weights[chosen], **common, alpha=0.35, label=label)
+                # the outline stays readable where one heap covers the other
+                axes.hist(weights[chosen], **common, histtype="step", linewidth=1.4)
             axes.set_title(
                 f"{title(method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
                 fontsize=10,
@@ -170,7 +194,8 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
         row[0].set_ylabel("images of the group (%)")
     for axes in grid[-1]:
         axes.set_xlabel("target weight $\\omega_t$")
-    grid[0, 0].legend(fontsize=9, loc="upper center")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return provenance(figure, records, "; last epoch")
 
 
@@ -203,8 +228,8 @@ def gallery(
 
 
 def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) -> Figure:
-    """How often each class is labelled as each other: a row a true class, in percent of its images.
-    given, true: (N,)."""
+    """How often each class is labelled as each other: a row for each true class, in percent of its
+    images. given, true: (N,)."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (true, given), 1)
     shares = pd.DataFrame(100 * counts / counts.sum(1, keepdims=True), classes, classes)
@@ -233,8 +258,8 @@ def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) ->
 def class_bars(
     values: dict[str, np.ndarray], classes: Sequence[str], marked: dict[int, str], ylabel: str
 ) -> Figure:
-    """One group of bars a class, a colour a series; `marked` classes get a note under their
-    name."""
+    """A group of bars for each class, a colour for each series; `marked` classes get a note under
+    their name."""
     figure, axes = plt.subplots(figsize=(9.5, 3.6))
     names = [f"{name}\n({marked[j]})" if j in marked else name for j, name in enumerate(classes)]
     frame = pd.DataFrame(values | {"class": names}).melt(
@@ -256,12 +281,32 @@ def class_bars(
     return figure
 
 
+def by_epoch(records: Sequence[RunRecord], columns: dict[str, str]) -> pd.DataFrame:
+    """A row for each run and epoch, for `curves_by`: `epoch`, `seed` and, under names of one's own,
+    some of what an epoch leaves in metrics.jsonl. `columns`: its names there → names here."""
+    return pd.DataFrame(
+        {"epoch": line["epoch"], "seed": record.config["seed"]}
+        | {here: line[there] for there, here in columns.items()}
+        for record in records
+        for line in record.metrics
+    )
+
+
 def curves_by(
-    frames: dict[str, pd.DataFrame], columns: Sequence[str], x: str, units: str | None = None
+    frames: dict[str, pd.DataFrame],
+    columns: Sequence[str],
+    x: str,
+    units: str | None = None,
+    log: Sequence[str] = (),
 ) -> Figure:
-    """A panel a column over `x`, a colour a frame, a line a unit (a seed)."""
+    """A panel for each column over `x`, a colour for each frame, a line for each unit (a seed). A
+    frame named as a method has the method's colour. `log`: columns on a logarithmic axis."""
     figure, grid = plt.subplots(1, len(columns), figsize=(9.5, 3.4), squeeze=False)
-    frame = pd.concat(part.assign(series=name) for name, part in frames.items())
+    frame = pd.concat(
+        [part.assign(series=name) for name, part in frames.items()], ignore_index=True
+    )
+    others = iter([*OTHERS[1:], OTHERS[0]])  # the first is much like GDW's
+    palette = {name: COLOURS[name] if name in COLOURS else next(others) for name in frames}
     for axes, column in zip(grid[0], columns, strict=True):
         sns.lineplot(
             frame,
@@ -271,10 +316,13 @@ def curves_by(
             style="series",
             units=units,
             estimator=None,
+            palette=palette,
             ax=axes,
             linewidth=1.8,
         )
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if column in log:
+            axes.set_yscale("log")
         handles, labels = axes.get_legend_handles_labels()
         axes.get_legend().remove()
     figure.legend(

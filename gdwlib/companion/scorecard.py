@@ -24,11 +24,10 @@ def scorecard(
     preset: str = "small",
     claims: tuple[Claim, ...] = CLAIMS,
 ) -> pd.DataFrame:
-    """A row a claim: `claim`, `where`, the verdict `by the paper's own table`, `at paper scale` and
-    on `dataset` at `preset`, and what was `found`, first at the paper's scale where there are
-    records. The data set stands in for CIFAR-10; claims on CIFAR-100 or Clothing1M alone are not
-    put to it.
-    """
+    """A row for each claim: `claim`, `where`, the verdict `by the paper's own table`, `at paper
+    scale` and on `dataset` at `preset`, and what was `found`, first at the paper's scale where
+    there are records. The data set stands in for CIFAR-10; claims on CIFAR-100 or Clothing1M
+    alone are not put to it."""
     rows = []
     for claim in claims:
         printed = claim.by_the_papers_table()
@@ -57,9 +56,9 @@ def differences(
     preset: str = "small",
     claims: tuple[Claim, ...] = CLAIMS,
 ) -> pd.DataFrame:
-    """A row a claim over many comparisons, by their mean, and a row every other finding that is a
-    difference in accuracy and has records: `claim` number, `quantity`, `mean`, `low`, `high`
-    (points), `verdict`."""
+    """A row for each claim over many comparisons, by their mean, and one for every other finding
+    that is a difference in accuracy and has records: `claim` number, `quantity`, `mean`, `low`,
+    `high` (points), `verdict`."""
     rows = []
     for number, claim in enumerate(claims, 1):
         result = claim.verdict_on(evidence, dataset, preset)
@@ -67,7 +66,8 @@ def differences(
         if claim.many:
             known = sum(finding.found is not None for finding in shown)
             of = f" of {len(shown)}" * (known < len(shown))
-            shown = [Finding(f"mean of {known}{of} comparisons", result.together)]
+            said = claim.text.split(" (our reading")[0]
+            shown = [Finding(f"{said}: mean of {known}{of} comparisons", result.together)]
         for finding in shown:
             if finding.found is not None and finding.claimed in (MORE, LESS):
                 side = "< 0" if finding.claimed == LESS else "> 0"
@@ -78,7 +78,7 @@ def differences(
                 rows.append(
                     (
                         number,
-                        f"{finding.quantity} {side}? ({number})",
+                        finding.quantity if claim.many else f"{finding.quantity} {side}?",
                         found.mean,
                         found.low,
                         found.high,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from gdwlib.companion import paper_tables
 from gdwlib.companion.evidence import Evidence, Interval, final_accuracy, paired
+from gdwlib.companion.html_tables import Sentence
 from gdwlib.companion.paper_tables import (
     PUBLISHED,
     TABLES,
@@ -85,9 +86,9 @@ def compare(
     methods: Sequence[str] | None = None,
     levels: Sequence[float] | None = None,
 ) -> pd.DataFrame:
-    """A row a level and method, from records; numbers in percent, differences in points, NaN where
-    there is none. The table's methods, and where they have records its `others` and methods of your
-    own.
+    """A row for each level and method, from records; numbers in percent, differences in points, NaN
+    where there is none. The table's methods, and where they have records its `others` and methods
+    of your own.
 
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is
     not the paper's), and `elsewhere`, what another paper prints; `ours`, `std`, `seeds`: mean and
@@ -244,6 +245,21 @@ def largest(
     return next((frame for frame in frames if frame["seeds"].any()), frames[0])
 
 
+def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
+    """What a reader of `readable` needs first: of the last level that has records Base, MWNet, GDW
+    and the methods with the highest means, `rows` together; accuracies and gains over Base."""
+    known = frame[frame["seeds"] > 0]
+    level = known["level"].iloc[-1] if len(known) else frame["level"].iloc[-1]
+    there = frame[(frame["level"] == level) & (frame["recipe"] == "paper")]
+    first = there["method"].isin(("base", "mwnet", "gdw"))
+    others = there[~first].nlargest(max(0, rows - int(first.sum())), "ours")
+    chosen = pd.concat([there[first], others]).sort_values("ours", ascending=False)
+    chosen.attrs = frame.attrs
+    text = readable(chosen)
+    wanted = ("paper", "ours", "over Base", "paper over Base", "sign of gain")
+    return text[[name for name in text.columns if name.startswith(wanted)]]
+
+
 def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:
     """`readable` rows of the records there are of the `paper` preset on both CIFARs; where there
     are none, a sentence that says how to make them."""
@@ -257,7 +273,9 @@ def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:
     return (
         pd.concat(there, names=["data set"])
         if there
-        else f"no records of the preset paper yet; {command}"
+        else Sentence(
+            f"At the paper's scale there are no records yet; this command makes them: {command}"
+        )
     )
 
 

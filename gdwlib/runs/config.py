@@ -88,7 +88,7 @@ class RunConfig:
         "paper", "whose hyperparameters: paper, or authors (of a baseline the paper ran otherwise)"
     )
     data_folder: str | None = setting(None, "folder: your images, a folder of them for each class")
-    data_file: str | None = setting(None, "table: a CSV file with a header, a row an example")
+    data_file: str | None = setting(None, "table: a CSV file with a header, a row for each example")
     labels: str | None = setting(
         None, "folder: a CSV file of image and label, before what the folders say"
     )

@@ -2,7 +2,7 @@
 
     outputs/runs/<run_id>/
       config.json     {"config": every field of RunConfig, "environment": versions, device, …}
-      metrics.jsonl   a line an epoch
+      metrics.jsonl   a line for each epoch
       examples.npz    per training example: id, given label, true label, last ω_t
       model.pt        the trained network; weight_net.pt the weighting network, where there is one
       model.json      which network that is, its classes, and how its input is prepared

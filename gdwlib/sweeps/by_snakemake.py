@@ -46,7 +46,7 @@ class Sweep:
         missing: which of the list had no record.
         how: Snakemake's own arguments: `--cores N` or `--profile DIR`, and others.
         settings: more of the Snakefile's: runs_per_gpu.
-        say: told what happens, a line at a time.
+        say: told what happens, line by line.
     """
 
     listed: Path

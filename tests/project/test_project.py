@@ -131,14 +131,14 @@ def test_a_misspelt_notebook_parameter_is_an_error(path):
         for cell in json.loads(path.read_text())["cells"]
         if cell["cell_type"] == "code"
     ]
-    before, parameters, check = code[:3]
+    parameters, check = code[:2]
     assert "preset = " in parameters and "gdwlib.check_parameters(" in check
     for given, message in (
         ("presett = 'smoke'", "no parameter 'presett'; did you mean 'preset'"),
         ("preset = 'smal'", "preset: unknown value 'smal'; did you mean 'small'"),
     ):
         with pytest.raises(ValueError, match=message):
-            exec("\n".join((before, parameters, given, check)), {})
+            exec("\n".join((parameters, given, check)), {})
 
 
 @pytest.mark.filterwarnings("default")

@@ -1,7 +1,7 @@
 """Your own images: a folder of them for each class, or a CSV file of labels; a few of them trusted.
 
     cat/001.jpg  cat/002.png  dog/anything.jpg …   torchvision's ImageFolder layout, or deeper
-    id,label                                       besides or instead: a CSV file, a row an image
+    id,label                                       besides or instead: a CSV file, one row per image
 
 Trusted and test images are named by a folder in that layout, or by a CSV file; they are never
 trained on, whether as the same file or as a copy of it.
