@@ -139,14 +139,18 @@ def read(
     return images, [None if isinstance(item, OSError) else item[1] for item in found], bad
 
 
-def refuse(where: object, bad: Sequence[UnusableFile], of: int, what: str, skip_bad: bool) -> str:
+def refuse(
+    where: object, bad: Sequence[UnusableFile], of: int, what: str, skip_bad: bool | None
+) -> str:
     """A line that counts and names what cannot be used: raised as DataError, unless to be skipped
-    ("" if none)."""
+    ("" if none). skip_bad=None: of a kind that is never skipped."""
     if not bad:
         return ""
     names = "; ".join(f"{name}: {why}" for name, why in bad[:NAMED])
     more = f"; and {len(bad) - NAMED} more" if len(bad) > NAMED else ""
     text = f"{where}: {len(bad)} of {of} {what} cannot be used: {names}{more}"
+    if skip_bad is None:
+        raise DataError(f"{text}. Correct or remove them; --skip-bad is for files, not for labels")
     if not skip_bad:
         raise DataError(
             f"{text}. Mend or remove them, or leave them out with --skip-bad (skip_bad=True)"

@@ -2,19 +2,13 @@
 learning rate's schedule. Checks, flags, help and run ids follow from the declarations."""
 
 import dataclasses
-import difflib
 import math
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-
-def suggestion(name: str, valid: Iterable[str]) -> str:
-    """'; did you mean 'noise'?', or the list of valid names where none is near."""
-    valid = list(valid)
-    close = difflib.get_close_matches(name, valid, 1, 0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; one of {', '.join(valid)}"
+from gdwlib.data.errors import suggestion as suggestion
 
 
 class Range(NamedTuple):

@@ -50,9 +50,10 @@ def predict(
     network = load_network(folder, about["network"])
     if about["columns"] is not None:
         rows = source if isinstance(source, Rows) else _rows(source)
-        x, ids = torch.from_numpy(Scaling(about["columns"]).features(rows)), rows.ids
+        features, strange = Scaling(about["columns"]).features(rows)
+        x, ids = torch.from_numpy(features), rows.ids
         skipped = refuse(source, rows.bad, rows.count + len(rows.bad), "rows", skip_bad)
-        remarks = [rows.remark or "", skipped]
+        remarks = [rows.remark or "", skipped, *strange]
     else:
         images, ids, remarks = _images(Path(source), about, skip_bad)
         mean, std = (torch.tensor(about[name])[:, None, None] for name in ("mean", "std"))

@@ -16,7 +16,9 @@ from gdwlib.data.own.spelling import (
 
 CUT = 5.0  # interquartile ranges from the median
 LEVELS = 50  # values of a column of categories
-DECIMAL = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+)")
+# what cannot be read in two ways: no group of three digits follows, or none stands before
+COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+)")
+POINT = re.compile(r"[-+]?(\d{1,3}(,\d{3})+\.\d+|\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{4,}\.\d+)")
 MARKS = "%$€£¥"
 NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
 
@@ -44,10 +46,25 @@ def number(cell: object, comma: bool = False) -> float:
     return value if np.isfinite(value) else np.nan
 
 
-def decimal_comma(cells: Sequence) -> bool:
-    """Whether a column writes 1,5 for one and a half: a comma that no group of three digits
-    follows, or none before."""
-    return any(isinstance(cell, str) and DECIMAL.fullmatch(bare(cell)) for cell in cells)
+def decimal_comma(name: str, cells: Sequence) -> bool | None:
+    """Whether a column writes 1,5 for one and a half (False: 1.5); None where no cell tells, as
+    1,234 does not.
+
+    Raises:
+        DataError: it writes both.
+    """
+    texts = [(cell, bare(cell)) for cell in cells if isinstance(cell, str)]
+    by_comma = next((cell for cell, text in texts if COMMA.fullmatch(text)), None)
+    by_point = next((cell for cell, text in texts if POINT.fullmatch(text)), None)
+    if by_comma is not None and by_point is not None:
+        read = [np.isfinite(number(cell)) or np.isfinite(number(cell, True)) for cell in cells]
+        if sum(read) < NUMBERS * len(read):
+            return None  # a text, in which numbers occur
+        raise DataError(
+            f"column {name!r}: decimals follow a comma in some cells and a point in others, as "
+            f"{by_comma!r} and {by_point!r}; write all of them in one way"
+        )
+    return None if by_comma is None and by_point is None else by_comma is not None
 
 
 def is_missing(cell: object) -> bool:
@@ -68,7 +85,7 @@ class Scaling:
         dropped: dict[str, list[str]] = {}
         for name, cells in rows.columns.items():
             there = [cell for cell in cells if not is_missing(cell)]
-            comma = decimal_comma(there)
+            comma = bool(decimal_comma(name, there))
             values = np.array([number(cell, comma) for cell in there], float)
             valid = values[np.isfinite(values)]
             if len(there) and len(valid) >= NUMBERS * len(there):
@@ -98,12 +115,17 @@ class Scaling:
                 continue
             counts = Counter(level_of(cell) for cell in there)
             common = [level for level, count in counts.most_common(LEVELS) if count > 1]
-            covered = sum(counts[level] for level in common)
+            single = sum(count == 1 for count in counts.values())
             if len(counts) <= 1 and len(there) == len(cells) or not there:
                 dropped.setdefault("constant" if there else "empty", []).append(name)
-            elif covered < 0.5 * len(there):
+            elif single > 0.5 * len(there):
                 dropped.setdefault("another text in most rows", []).append(name)
             else:
+                if len(counts) > LEVELS:
+                    remarks.append(
+                        f"column {name!r}: of its {len(counts)} values the {len(common)} commonest "
+                        "are told apart, and all others are one"
+                    )
                 plan.append(
                     {"name": name, "levels": sorted(common), "missing": len(there) < len(cells)}
                 )
@@ -117,40 +139,71 @@ class Scaling:
             )
         return cls(plan), remarks
 
-    def features(self, rows: Rows) -> np.ndarray:
-        """(n, F) float32. DataError names columns that are not there."""
+    def features(self, rows: Rows, what: str = "") -> tuple[np.ndarray, list[str]]:
+        """(n, F) float32, and remarks on cells that the training table has nothing like; `what`
+        names the rows in them. Decimals are read as these rows write them.
+
+        Raises:
+            DataError: columns are not there, or write decimals in two ways.
+        """
         absent = [column["name"] for column in self.plan if column["name"] not in rows.columns]
         if absent:
             raise DataError(f"columns are missing that the training table has: {', '.join(absent)}")
-        parts = []
+        parts, remarks = [], []
         for column_ in self.plan:
-            cells = rows.columns[column_["name"]]
+            name, cells = column_["name"], rows.columns[column_["name"]]
+            missing = np.array([is_missing(cell) for cell in cells], bool)
             if "levels" in column_:
                 found = np.array(
-                    [None if is_missing(cell) else level_of(cell) for cell in cells], object
+                    [
+                        None if gap else level_of(cell)
+                        for cell, gap in zip(cells, missing, strict=True)
+                    ],
+                    object,
                 )
                 parts += [(found == level).astype(float) for level in column_["levels"]]
-                gaps = np.array([level is None for level in found])
+                gaps = missing
+                known = set(column_["levels"])
+                strange = ~missing & np.array([level not in known for level in found], bool)
+                why = "have none of the values that were learned from the training table"
             else:
+                own = decimal_comma(
+                    name, [c for c, gap in zip(cells, missing, strict=True) if not gap]
+                )
+                comma = column_["comma"] if own is None else own
+                if comma != column_["comma"]:
+                    here, there = ("comma", "point") if comma else ("point", "comma")
+                    remarks.append(
+                        f"column {name!r}: decimals follow a {here} in {what or 'these rows'}, and "
+                        f"a {there} in the training table: each is read by its own"
+                    )
                 values = np.array(
                     [
-                        np.nan if is_missing(cell) else number(cell, column_["comma"])
-                        for cell in cells
+                        np.nan if gap else number(cell, comma)
+                        for cell, gap in zip(cells, missing, strict=True)
                     ],
                     float,
                 )
                 gaps = np.isnan(values)
+                strange, why = gaps & ~missing, "are no numbers: taken for missing"
                 scaled = (np.where(gaps, column_["middle"], values) - column_["middle"]) / column_[
                     "scale"
                 ]
                 parts.append(scaled.clip(-CUT, CUT))
             if column_["missing"]:
                 parts.append(gaps.astype(float))
-        return (
+            if strange.any():
+                first = str(cells[int(strange.argmax())])[:20]
+                remarks.append(
+                    f"column {name!r}: {strange.sum()} of {rows.count} cells in "
+                    f"{what or 'these rows'}, as {first!r}, {why}"
+                )
+        features = (
             np.stack(parts, 1).astype(np.float32)
             if rows.count
             else np.empty((0, len(parts)), np.float32)
         )
+        return features, remarks
 
 
 def level_of(cell: object) -> str:

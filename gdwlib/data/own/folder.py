@@ -19,6 +19,7 @@ from gdwlib.data.errors import DataError
 from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.own.fingerprint import check_unchanged, content_digest
 from gdwlib.data.own.listing import (
+    NO_FILE,
     files_below,
     images_in_csv,
     images_in_folder,
@@ -47,7 +48,8 @@ def open_folder(files: NamedFiles) -> Dataset:
     outside = [Path(spec) for spec in (files.trusted, files.test) if spec and Path(spec).is_dir()]
     train = images_in_folder(root, outside)
     if files.labels:
-        train = relabelled(train, images_in_csv(Path(files.labels), root, files.label_column))
+        listed = images_in_csv(Path(files.labels), root, files.label_column)
+        train = relabelled(train, listed, Path(files.labels))
     train = without_unlabelled(train)
     remarks = list(train.remarks)
     set_apart = {path.resolve() for part in (trusted, test) if part for path in part.paths}
@@ -83,17 +85,15 @@ def open_folder(files: NamedFiles) -> Dataset:
         images, found, bad = image_files.read(
             part.paths, part.names, files.image_size or 0, channels
         )
-        left_out = {item.name for item in strange}
-        bad = [*part.bad, *strange, *(item for item in bad if item.name not in left_out)]
-        remarks.append(
-            image_files.refuse(
-                root if part is train else f"{what} of {root}",
-                bad,
-                len(part.names) + len(part.bad),
-                what,
-                skip,
-            )
+        where, count = (
+            root if part is train else f"{what} of {root}",
+            len(part.names) + len(part.bad),
         )
+        unreadable = [item for item in part.bad if item.why == NO_FILE] + bad
+        wrong = [item for item in part.bad if item.why != NO_FILE] + strange
+        if skip and wrong:  # what cannot be read is left out when asked, and nothing else
+            image_files.refuse(where, wrong, count, f"labels of {what}", skip_bad=None)
+        remarks.append(image_files.refuse(where, wrong + unreadable, count, what, skip))
         readable = [digest is not None for digest in found]
         usable = [
             digest is not None and c is not None for digest, c in zip(found, known, strict=True)

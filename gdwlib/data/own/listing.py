@@ -1,6 +1,7 @@
 """Which images a folder or a CSV file names, and the label that each has there."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gdwlib.data import image_files
-from gdwlib.data.errors import DataError
+from gdwlib.data.errors import DataError, suggestion
 from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.own.spelling import Classes, column, normalised_label, read_csv
 
@@ -21,6 +22,7 @@ IDS = (
     *("image_path", "img", "name", "key"),
 )
 LABELS = ("label", "class", "labels", "category", "target", "class_name", "y")
+NO_FILE = "no such file"
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -154,7 +156,7 @@ def images_in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
         label = normalised_label(row[label_at]) if label_at < len(row) else None
         found = find(entry) if entry else None
         if found is None:
-            bad.append(UnusableFile(entry or "a row without a file name", "no such file"))
+            bad.append(UnusableFile(entry or "a row without a file name", NO_FILE))
         elif label is None:
             bad.append(UnusableFile(entry, "no label"))
         elif found[0] in listed and listed[found[0]][1] != label:
@@ -163,6 +165,11 @@ def images_in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
             )
         else:
             listed[found[0]] = (found[1], label)
+    if bad and all(item.why == NO_FILE for item in bad) and not listed:
+        raise DataError(
+            f"{path}: none of its {len(rows)} rows names an image below {root}; the column taken "
+            f"for file names, {header[at]!r}, starts with {bad[0].name!r}"
+        )
     twice = {item.name for item in bad if "twice" in item.why}
     listed = {name: value for name, value in listed.items() if name not in twice}
     return Labelled(
@@ -174,29 +181,45 @@ def images_in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
     )
 
 
-def relabelled(folder: Labelled, listed: Labelled) -> Labelled:
-    """The CSV file's labels before the folders'. Where the file names other classes than the
-    folders do, images that it does not list have no label."""
+def relabelled(folder: Labelled, listed: Labelled, where: Path) -> Labelled:
+    """The labels of the CSV file `where` before the folders'. Where it names other classes than the
+    folders do, images that it does not list are left out.
+
+    Raises:
+        DataError: most of its labels are classes of the folders, and some are not.
+    """
     by_folder = Classes(label for label in folder.labels if label)
-    corrects = len(by_folder.names) > 1 and all(
-        by_folder.index(label) is not None for label in listed.labels
-    )
+    strange = Counter(label for label in listed.labels if by_folder.index(label) is None)
+    corrects = len(by_folder.names) > 1 and strange.total() < len(listed.labels) / 2
+    if corrects and strange:
+        names = ", ".join(
+            f"{label!r} in {count} rows{suggestion(label, by_folder.names)}"
+            for label, count in strange.most_common(image_files.NAMED)
+        )
+        raise DataError(
+            f"{where}: {strange.total()} of {len(listed.labels)} labels are no class of the "
+            f"folders: {names}. Correct them, or make a folder of that name"
+        )
     named = dict(zip(listed.names, listed.labels, strict=True))
     broken = {item.name for item in listed.bad}
-    rest = [
-        (path, name, label if corrects else "")
+    unlisted = [
+        (path, name, label)
         for path, name, label in zip(folder.paths, folder.names, folder.labels, strict=True)
         if name not in named and name not in broken
     ]
-    paths, names, labels = (
-        (list(part) for part in zip(*rest, strict=True)) if rest else ([], [], [])
-    )
+    rest = unlisted if corrects else []
+    remarks = [*folder.remarks]
+    if unlisted and not corrects:
+        why = (
+            "whose classes are not the folders'" if len(by_folder.names) > 1 else "with the labels"
+        )
+        remarks.append(f"{len(unlisted)} images are not listed in {where}, {why}: left out")
     together = Labelled(
-        listed.paths + paths,
-        listed.names + names,
-        listed.labels + labels,
+        listed.paths + [path for path, _, _ in rest],
+        listed.names + [name for _, name, _ in rest],
+        listed.labels + [label for _, _, label in rest],
         listed.bad,
-        folder.remarks,
+        remarks,
     )
     order = np.argsort(together.names)
     return together._replace(

@@ -71,9 +71,12 @@ def build(
     loaded = {}
     for what, rows in parts.items():
         kept = indices[what] >= 0
+        features, strange = scaling.features(rows, f"the {what}")
         loaded[what] = Images(
-            scaling.features(rows)[kept], indices[what][kept], np.array(rows.ids, np.str_)[kept]
+            features[kept], indices[what][kept], np.array(rows.ids, np.str_)[kept]
         )
+        if rows is not train:  # of these `learn` has said it
+            said += strange
     own = loaded.pop("rows")
     contents = {
         what: [row.tobytes() for row in np.asarray(images.images)]

@@ -533,3 +533,36 @@ def test_csv_files_of_every_kind(tmp_path, encoding, separator):
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DataError, match=message):
             read_csv(tmp_path / "a.csv")
+
+
+def test_a_correction_to_a_class_that_is_none_stops(tmp_path):
+    """Not a reason to leave out all that the file does not list."""
+    root = folder(tmp_path)
+    rows = [f"red/red{k:02d}.png,{'rde' if k < 3 else 'red'}" for k in range(12)]
+    mended = tmp_path / "mended.csv"
+    mended.write_text("\n".join(["id,label", *rows]))
+    for skip_bad in (False, True):
+        with pytest.raises(DataError) as error:
+            split_of(root, labels=str(mended), skip_bad=skip_bad)
+        assert (
+            "3 of 12 labels are no class of the folders: 'rde' in 3 rows; did you mean 'red'?"
+            in str(error.value)
+        )
+    mended.write_text("id,label\n" + "\n".join(f"red/red{k:02d}.png,{k % 2}" for k in range(12)))
+    split = split_of(root, labels=str(mended), trusted="2")
+    assert split.classes == ("0", "1")
+    assert any("images are not listed in" in r and "mended.csv" in r for r in split.remarks)
+
+
+def test_skip_bad_is_for_files_that_cannot_be_read(tmp_path):
+    root = folder(tmp_path)
+    listed = tmp_path / "labels.csv"
+    listed.write_text("score,label\n0.9,red\n0.8,blue\n")  # no column of file names
+    with pytest.raises(DataError, match="none of its 2 rows names an image below .*'score'"):
+        split_of(root, labels=str(listed), skip_bad=True)
+    listed.write_text("id,label\nred/red00.png,red\nred/red01.png,\ngone.png,red\n")
+    with pytest.raises(DataError, match="red01.png: no label.*--skip-bad is for files"):
+        split_of(root, labels=str(listed), skip_bad=True)
+    listed.write_text("id,label\nred/red00.png,red\ngone.png,red\n")
+    split = split_of(root, labels=str(listed), skip_bad=True)
+    assert any("gone.png: no such file; left out" in remark for remark in split.remarks)

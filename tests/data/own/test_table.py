@@ -185,7 +185,7 @@ def test_numbers_are_read_as_people_write_them():
         3,
     ]
     prices = ["€1.234,50", "€999,00", "− 12.000,00 €", "€80,10"]
-    assert decimal_comma(prices) and [number(cell, True) for cell in prices] == [
+    assert decimal_comma("price", prices) and [number(cell, True) for cell in prices] == [
         1234.5,
         999,
         -12000,
@@ -193,9 +193,11 @@ def test_numbers_are_read_as_people_write_them():
     ]
     assert number("1.234,5", comma=True) == 1234.5 and number("0,25", comma=True) == 0.25
     assert (
-        decimal_comma(["1,5", "2"])
-        and decimal_comma(["0,123"])
-        and not decimal_comma(["1,234", "12,345", "7"])
+        decimal_comma("x", ["1,5", "2"])
+        and decimal_comma("x", ["0,123"])
+        and decimal_comma("x", ["1234,567"])
+        and decimal_comma("x", ["1,234", "12,345", "7"]) is None
+        and decimal_comma("x", ["1,234.5", "7"]) is False
     )
 
 
@@ -203,7 +205,10 @@ def test_features_equal_a_loop_over_cells():
     cells = ["1", "", "3", "100000", "4", "2", "x"]
     rows = Rows({"n": cells * 2, "k": ["a", "b", "", "A", "c", "b", "a"] * 2}, None, None)
     scaling, _ = Scaling.learn(rows)
-    features = scaling.features(rows)
+    features, remarks = scaling.features(rows)
+    assert remarks == [
+        "column 'n': 2 of 14 cells in these rows, as 'x', are no numbers: taken for missing"
+    ]
     valid = [float(cell) for cell in cells if cell not in ("", "x")] * 2
     low, middle, high = np.quantile(valid, (0.25, 0.5, 0.75))
     for k, cell in enumerate(cells * 2):
@@ -214,7 +219,7 @@ def test_features_equal_a_loop_over_cells():
         expected = [value, cell in ("", "x"), kind == "a", kind == "b", kind == "c", kind == ""]
         assert features[k] == pytest.approx([float(part) for part in expected])
     again = Scaling(json.loads(json.dumps(scaling.plan)))  # as kept in model.json
-    assert np.array_equal(again.features(rows), features)
+    assert np.array_equal(again.features(rows)[0], features)
     new = Rows({"n": ["1"], "k": ["never seen"]}, None, None)
     assert scaling.features(new)[0, 2:].tolist() == [0, 0, 0, 0]
 
@@ -401,3 +406,72 @@ def test_a_list_of_runs_names_the_files(tmp_path):
         file.write("new,1,1,1,low\n")
     with pytest.raises(ValueError, match="line 1: .* is now .*; write the list again"):
         read_runs(tmp_path / "runs.jsonl")
+
+
+def german(cell):
+    """1,234.5 as 1.234,5."""
+    return cell.translate(str.maketrans(",.", ".,"))
+
+
+def test_each_file_is_read_by_its_own_decimal_sign(tmp_path):
+    """A training table with 3.303,19 and the others with 3303.19, and the other way round: the same
+    numbers come out, and it is said."""
+    draw = np.random.default_rng(0)
+    prices = [f"{value:,.2f}" for value in draw.normal(3_000, 400, 90)]
+    labels = ["dear" if float(price.replace(",", "")) > 3_000 else "cheap" for price in prices]
+    rows = [
+        [price, k % 3, label] for k, (price, label) in enumerate(zip(prices, labels, strict=True))
+    ]
+    for own, other in ((german, str), (str, german)):
+        written = {}
+        for name, part, how in (
+            ("train", rows[:60], own), ("trusted", rows[60:75], other), ("test", rows[75:], other),
+        ):  # fmt: skip
+            cells = [[how(price), k, label] for price, k, label in part]
+            written[name] = write(tmp_path / f"{name}.csv", ["price", "k", "label"], cells, ";")
+        fields = {"dataset": "table", "data_file": written["train"], "preset": "smoke"}
+        fields |= {"trusted": written["trusted"], "test": written["test"]}
+        split = gdwlib.load_split(gdwlib.RunConfig(**fields))
+        alike = [[own(price), k, label] for price, k, label in rows[75:]]
+        fields["test"] = write(tmp_path / "test2.csv", ["price", "k", "label"], alike, ";")
+        same = gdwlib.load_split(gdwlib.RunConfig(**fields))
+        assert np.array_equal(split.test.images, same.test.images)
+        here, there = ("point", "comma") if own is german else ("comma", "point")
+        said = [remark for remark in split.remarks if "decimals follow" in remark]
+        assert (
+            len(said) == 2
+            and f"a {here} in the test rows, and a {there} in the training" in said[1]
+        )
+    mixed = [*rows[:30], *([german(price), k, label] for price, k, label in rows[30:60])]
+    fields["data_file"] = write(tmp_path / "mixed.csv", ["price", "k", "label"], mixed, ";")
+    with pytest.raises(
+        DataError, match="column 'price': decimals follow a comma in some cells and"
+    ):
+        gdwlib.load_split(gdwlib.RunConfig(**fields))
+    notes = {"note": ["1,5", "1.5", *(f"text {k}" for k in range(20))], "x": range(22)}
+    Scaling.learn(Rows(notes, None, None))  # a text, in which numbers occur
+
+
+def test_new_rows_with_other_values_are_remarked():
+    rows = Rows({"city": ["Wien", "Graz"] * 10, "x": [str(k) for k in range(20)]}, None, None)
+    scaling, _ = Scaling.learn(rows)
+    new = Rows({"city": ["Linz", "wien ", ""], "x": ["1", "many", "?"]}, None, None)
+    _, remarks = scaling.features(new)
+    assert remarks == [
+        "column 'city': 1 of 3 cells in these rows, as 'Linz', have none of the values that were "
+        "learned from the training table",
+        "column 'x': 1 of 3 cells in these rows, as 'many', are no numbers: taken for missing",
+    ]
+
+
+def test_of_many_texts_the_commonest_are_told_apart():
+    """Two hundred levels in 1,300 rows are not another text in most rows."""
+    levels = [f"town {k % 200}" for k in range(1_300)]
+    scaling, remarks = Scaling.learn(Rows({"town": levels, "x": range(1_300)}, None, None))
+    (plan,) = (column for column in scaling.plan if column["name"] == "town")
+    assert len(plan["levels"]) == 50
+    assert "column 'town': of its 200 values the 50 commonest are told apart" in remarks[0]
+    _, remarks = Scaling.learn(
+        Rows({"note": [f"text {k}" for k in range(100)], "x": range(100)}, None, None)
+    )
+    assert remarks == ["columns left out (another text in most rows): note"]
