@@ -24,6 +24,7 @@ from gdwlib.data import DataError as DataError
 from gdwlib.data import corrupt_labels as corrupt_labels
 from gdwlib.data import long_tail_counts as long_tail_counts
 from gdwlib.data.own.arrays import add_table as add_table
+from gdwlib.engines.micro_batches import MicroBatches as MicroBatches
 from gdwlib.gdw import GDW as GDW
 from gdwlib.gdw import StepOutput as StepOutput
 from gdwlib.methods import METHODS as METHODS

@@ -38,11 +38,19 @@ def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[T
     """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics);
     changes nothing."""
     moved = {name: buffer.clone() for name, buffer in buffers.items()}
-    with sdpa_kernel(SDPBackend.MATH):  # fused attention has no forward mode
+    with sdpa_kernel(SDPBackend.MATH), _uncompiled(model):  # fused attention has no forward mode
         out = functional_call(model, (params, moved), (x,))
     if not isinstance(out, Tensor):
         raise ValueError(f"model: must return a tensor of logits, not {type(out).__name__}")
     return out, moved
+
+
+def _uncompiled(model: nn.Module) -> contextlib.AbstractContextManager:
+    """Run what `torch.compile` has compiled as it was written: it has no forward mode compiled."""
+    for module in model.modules():
+        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+            return torch.compiler.set_stance("force_eager")
+    return contextlib.nullcontext()
 
 
 class Activations(NamedTuple):
@@ -163,6 +171,11 @@ def tangent(
             ) from error
 
 
+def virtual_step(params: State, lrs: dict[str, float | Tensor], gradient: State) -> State:
+    """θ̂ = θ - D·gradient, Eq. 9; uses the gradient up."""
+    return {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}
+
+
 def look_ahead(
     model: nn.Module,
     params: State,
@@ -188,9 +201,7 @@ def look_ahead(
     n = len(x)
     theta_hat = params
     if c is not None:
-        (gradient,) = forward_pass.pullback(c / n)
-        # Eq. 9
-        theta_hat = {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}
+        theta_hat = virtual_step(params, lrs, forward_pass.pullback(c / n)[0])
     forward_pass.release_activations()
     v, meta_losses = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
     d_v = {name: lrs[name] * v[name] for name in v}
@@ -228,6 +239,63 @@ def random_state_replayed(state: RandomState, x: Tensor) -> Iterator[None]:
         _set_random_state(now, x)
 
 
+PRECONDITIONED = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+)
+
+
+def check_preconditioned(optimizer: torch.optim.Optimizer) -> None:
+    """ValueError where `preconditioners` does not know the optimizer."""
+    if not isinstance(optimizer, PRECONDITIONED):
+        known = ", ".join(kind.__name__ for kind in PRECONDITIONED)
+        raise ValueError(
+            f"virtual: 'optimizer' is known for {known}, not for {type(optimizer).__name__}; use "
+            "virtual='sgd'"
+        )
+
+
+def preconditioners(
+    optimizer: torch.optim.Optimizer, params: dict[str, nn.Parameter]
+) -> dict[str, float | Tensor]:
+    """What an adaptive optimizer multiplies each gradient with beside its learning rate, entry by
+    entry and as its last step left it, by parameter name:
+
+        Adam, AdamW    1 / (√v̂ + ε), the second moment without its bias; with `amsgrad` its maximum
+        RMSprop        1 / (√v + ε), or 1 / (√(v - m²) + ε) where `centered`
+        Adagrad        1 / ((1 + t·decay)·(√s + ε)) after t steps
+        SGD            1
+
+    and 1 before the first step. Momentum and weight decay are not part of it.
+
+    Raises:
+        ValueError: another optimizer, by name.
+    """
+    check_preconditioned(optimizer)
+    group_of = {id(param): group for group in optimizer.param_groups for param in group["params"]}
+
+    def of(param: nn.Parameter) -> float | Tensor:
+        state, group = optimizer.state.get(param, {}), group_of[id(param)]
+        if isinstance(optimizer, torch.optim.SGD) or not state or not state["step"]:
+            return 1.0
+        if isinstance(optimizer, torch.optim.Adagrad):
+            decay = 1 + state["step"] * group["lr_decay"]
+            return 1 / (decay * (state["sum"].sqrt() + group["eps"]))
+        if isinstance(optimizer, torch.optim.RMSprop):
+            second = state["square_avg"]
+            if group["centered"]:
+                second = (second - state["grad_avg"] ** 2).clamp(min=0)
+        else:
+            second = state["max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"]
+            second = second / (1 - group["betas"][1] ** state["step"])
+        return 1 / (second.sqrt() + group["eps"])
+
+    return {name: of(param) for name, param in params.items()}
+
+
 def trainable_parameters(
     model: nn.Module, optimizer: torch.optim.Optimizer, name: str = "optimizer"
 ) -> tuple[State, dict[str, float]]:
@@ -252,6 +320,14 @@ def trainable_parameters(
     }
 
 
+def add_gradient(model: nn.Module, gradient: State, scale: float = 1.0) -> None:
+    """Add a gradient (by parameter name) to the parameters' `.grad`, as `loss.backward()` does."""
+    for name, param in model.named_parameters():
+        if name in gradient:
+            part = gradient[name] if scale == 1 else scale * gradient[name]
+            param.grad = part if param.grad is None else param.grad.add_(part)
+
+
 def optimizer_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -260,8 +336,9 @@ def optimizer_step(
 ) -> None:
     """Hand `gradient` (by parameter name) to the optimizer and step."""
     optimizer.zero_grad(set_to_none=True)
-    for name, param in model.named_parameters():
-        param.grad = gradient.get(name)
+    for param in model.parameters():
+        param.grad = None
+    add_gradient(model, gradient)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), max_norm)
     optimizer.step()

@@ -2,6 +2,7 @@
 `level="instance"`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +13,7 @@ from torch.func import vjp
 
 from gdwlib import bilevel, weighting
 from gdwlib._types import Float, Tensor
-from gdwlib.learner import Learner
+from gdwlib.learner import LOCAL_ENGINE, Engine, Learner, LearnerPass
 from gdwlib.models import WeightNet
 
 
@@ -57,18 +58,23 @@ class GDW:
         for (x, y), (x_meta, y_meta) in zip(train_loader, meta_batches):
             out = gdw.step(x, y, x_meta, y_meta)
 
-    Works with batch norm, dropout and attention as they are. Two kinds of layers cannot be used:
-    operations that PyTorch has no forward mode for (`spectral_norm` and `weight_norm`
-    parametrizations, `EmbeddingBag`, `LSTM` on a CPU unless `torch.backends.mkldnn` is off,
-    compiled or checkpointed modules; an error says so and nothing is updated), and layers that draw
-    random numbers from elsewhere than PyTorch's generators. A parameter that the model does not use
-    counts as one with gradient zero, so that weight decay still acts on it.
+    or, with gradient accumulation, clipping and the step in one's own hands, `gdw.backward` in the
+    place of `loss.backward`.
+
+    Works with batch norm, dropout, attention and embeddings as they are; what `torch.compile` has
+    compiled runs as it was written. Two kinds of layers cannot be used: operations that PyTorch has
+    no forward mode for (`spectral_norm` and `weight_norm` parametrizations, `EmbeddingBag`, `LSTM`
+    on a CPU unless `torch.backends.mkldnn` is off, checkpointed modules; an error says so and
+    nothing is updated), and layers that draw random numbers from elsewhere than PyTorch's
+    generators. A parameter that the model does not use counts as one with gradient zero, so that
+    weight decay still acts on it.
 
     Args:
         model: any module mapping x to (n, C) logits.
         optimizer: a `torch.optim` optimizer over (some of) its parameters. The virtual step uses
-            each parameter group's current learning rate, without momentum or weight decay.
-            Parameters that are frozen or not in the optimizer stay as they are.
+            each parameter group's current learning rate, without momentum or weight decay (see
+            `virtual_lr` and `virtual`). Parameters that are frozen or not in the optimizer stay as
+            they are.
         num_classes: C, at least 2.
         weight_net: maps (n, 1) detached losses to (n, 1) weights; default `WeightNet()` (1-100-1,
             sigmoid).
@@ -84,9 +90,20 @@ class GDW:
             authors' recipe for imbalance).
         meta_every: make the meta step every so many steps and use the weighting network as it is in
             between.
-        max_grad_norm: clip the model's gradient to this ℓ₂ norm.
+        max_grad_norm: clip the model's gradient to this ℓ₂ norm before `step` makes the optimizer's
+            step.
         save_memory: hold one batch's activations at a time instead of two, for one more forward
-            pass a step.
+            pass in each step.
+        engine: where the passes through the network are made; `gdwlib.MicroBatches(size)` makes
+            them in pieces.
+        virtual_lr: the learning rate of the virtual step (Eq. 9), or a function that makes it of a
+            parameter group's current one, as `lambda lr: 10 * lr`. Default the group's own, as in
+            the paper.
+        virtual: "sgd", plain descent as in the paper; or "optimizer", the direction that Adam,
+            AdamW, RMSprop or Adagrad would take: each entry of the gradient is scaled as the
+            optimizer's last step left its second moments, which the meta-gradient holds fixed (so
+            it stays exact). An optimizer of this kind has a small learning rate, and plain descent
+            with it hardly moves.
 
     Raises:
         ValueError: an argument out of range, named.
@@ -108,7 +125,14 @@ class GDW:
         meta_every: int = 1,
         max_grad_norm: float | None = None,
         save_memory: bool = False,
+        engine: Engine | None = None,
+        virtual_lr: float | Callable[[float], float] | None = None,
+        virtual: str = "sgd",
     ):
+        if virtual not in ("sgd", "optimizer"):
+            raise ValueError(f"virtual: must be 'sgd' or 'optimizer', not {virtual!r}")
+        if virtual == "optimizer":
+            bilevel.check_preconditioned(optimizer)
         if level not in ("class", "instance"):
             raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
         value: Any
@@ -118,7 +142,10 @@ class GDW:
             ("clip", clip, float, 0, "a number above 0"),
             ("class_lr", class_lr, float, 0, "a number above 0, or None for 0.1·n·C"),
             ("max_grad_norm", max_grad_norm, float, 0, "a number above 0, or None"),
+            ("virtual_lr", virtual_lr, float, 0, "a number above 0, a function, or None"),
         ):
+            if callable(value) and "function" in want:
+                continue
             if value is None and "None" in want:
                 continue
             number = isinstance(value, int | kind) and not isinstance(value, bool)
@@ -134,7 +161,10 @@ class GDW:
                 "weight_optimizer: give the weight_net whose parameters it optimizes as well"
             )
         self.model, self.optimizer = model, optimizer
-        self.learner = Learner(model, optimizer, num_classes, max_grad_norm, save_memory)
+        self.learner = Learner(
+            model, optimizer, num_classes, max_grad_norm, save_memory, virtual_lr, virtual
+        )
+        self.learner.engine = engine or LOCAL_ENGINE
         self.weight_net = weight_net or default_weight_net(model)
         self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
         bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
@@ -149,8 +179,8 @@ class GDW:
         network.
 
         Args:
-            x, y: the train batch, (n, ...) floats and (n,) integer labels in 0..C-1, possibly
-                wrong.
+            x, y: the train batch, (n, ...) floats or token ids and (n,) integer labels in 0..C-1,
+                possibly wrong.
             x_meta, y_meta: the meta batch, likewise, of any size m, with labels to be trusted.
 
         Raises:
@@ -159,6 +189,42 @@ class GDW:
                 what would need a synchronisation (label range, finiteness) is raised by the next
                 `check()` or `state_dict()`.
         """
+        forward_pass, c, out = self._weigh(x, y, x_meta, y_meta)
+        forward_pass.descend(c)  # Step 3, Eq. 12
+        return out
+
+    @torch.no_grad()
+    def backward(
+        self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor, scale: float = 1.0
+    ) -> StepOutput:
+        """All of `step` but `optimizer.step()`: the gradient of Eq. 12 is *added* to the
+        parameters' `.grad`, as `loss.backward()` does. Zeroing it, clipping, schedules and the step
+        are the caller's::
+
+            optimizer.zero_grad()
+            for x, y in micro_batches:  # k of them
+                gdw.backward(x, y, *next(meta_batches), scale=1 / k)
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5)
+            optimizer.step()
+
+        The weighting network makes its step here, and each call looks ahead along its own batch
+        alone. So k accumulated batches have the weights that each would have by itself. To pass one
+        large batch through in pieces, with the weights of the whole, give
+        `engine=gdwlib.MicroBatches(size)` instead: without batch norm that is exact.
+
+        Args:
+            x, y, x_meta, y_meta: as of `step`.
+            scale: multiplies what is added.
+        """
+        forward_pass, c, out = self._weigh(x, y, x_meta, y_meta)
+        forward_pass.backward(c, scale)
+        return out
+
+    def _weigh(
+        self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor
+    ) -> tuple[LearnerPass, Tensor, StepOutput]:
+        """Steps 1 and 2: the pass over the train batch, the gradient at its logits (n, C) for step
+        3, and what there was to see."""
         self.learner.check_batches(x, y, x_meta, y_meta)
         phi, _ = bilevel.trainable_parameters(
             self.weight_net, self.weight_optimizer, "weight_optimizer"
@@ -195,11 +261,11 @@ class GDW:
         else:
             w_new, g, meta_loss = w, torch.zeros_like(w), losses.new_tensor(torch.nan)
 
-        # Step 3: the second-stage gradient goes back through the same forward pass
-        forward_pass.descend(weighting.manipulate(w_new, d1) / n)  # Eq. 12
         bilevel.write_buffers(dict(self.weight_net.named_buffers()), v_moved)
         self.steps += 1
-        return StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
+        out = StepOutput(losses.mean(), meta_loss, logits, w, w_new, g)
+        # for step 3: it goes back through the same forward pass
+        return forward_pass, weighting.manipulate(w_new, d1) / n, out
 
     def _weights(
         self, phi: bilevel.State, losses: Tensor, p: Tensor, y: Tensor

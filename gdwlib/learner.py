@@ -56,6 +56,10 @@ class Learner:
         max_grad_norm: clip the gradient to this ℓ₂ norm.
         save_memory: give the train batch's activations up during the meta pass and make them again
             after it.
+        virtual_lr: the virtual step's learning rate, or a function that makes it of the optimizer's
+            current one; None: the optimizer's.
+        virtual: "sgd": the virtual step is plain descent; "optimizer": it is preconditioned as the
+            optimizer's step would be (`bilevel.preconditioners`).
 
     Attributes:
         engine: where the passes are made.
@@ -71,8 +75,11 @@ class Learner:
         num_classes: int,
         max_grad_norm: float | None = None,
         save_memory: bool = False,
+        virtual_lr: float | Callable[[float], float] | None = None,
+        virtual: str = "sgd",
     ):
         self.model, self.optimizer, self.num_classes = model, optimizer, num_classes
+        self.virtual_lr, self.virtual = virtual_lr, virtual
         self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, LOCAL_ENGINE
         bilevel.trainable_parameters(model, optimizer)  # raises
         self._pending: dict[str, tuple[Tensor, Exception]] = {}
@@ -96,7 +103,20 @@ class Learner:
             want, got = (len(x), self.num_classes), tuple(forward_pass.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
         self._require_finite("x", forward_pass.logits)
-        return LearnerPass(self, x, params, lrs, buffers, forward_pass)
+        return LearnerPass(self, x, params, self._virtual_rates(lrs), buffers, forward_pass)
+
+    def _virtual_rates(self, lrs: dict[str, float]) -> dict[str, float | Tensor]:
+        """D, by parameter name, from the optimizer's current learning rates."""
+        rates: dict[str, float | Tensor] = dict(lrs)
+        if callable(self.virtual_lr):
+            rates = {name: self.virtual_lr(lr) for name, lr in lrs.items()}
+        elif self.virtual_lr is not None:
+            rates = dict.fromkeys(lrs, self.virtual_lr)
+        if self.virtual == "optimizer":
+            own = {name: param for name, param in self.model.named_parameters() if name in lrs}
+            factors = bilevel.preconditioners(self.optimizer, own)
+            rates = {name: rate * factors[name] for name, rate in rates.items()}
+        return rates
 
     def check(self) -> None:
         """Raise what was found wrong on an accelerator since the last check; synchronises the
@@ -121,8 +141,11 @@ class Learner:
             for name, value in ((x_name, inputs), (y_name, labels)):
                 if not isinstance(value, Tensor):
                     raise ValueError(f"{name}: must be a tensor, not {type(value).__name__}")
-            if not inputs.is_floating_point():
-                raise ValueError(f"{x_name}: must hold floating-point numbers, not {inputs.dtype}")
+            if not inputs.is_floating_point() and inputs.dtype not in (torch.int64, torch.int32):
+                raise ValueError(
+                    f"{x_name}: must hold floating-point numbers, or token ids as int64 or int32, "
+                    f"not {inputs.dtype}"
+                )
             if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
                 raise ValueError(f"{y_name}: labels must be integers, not {labels.dtype}")
             if (
@@ -172,7 +195,7 @@ class LearnerPass:
     learner: Learner
     x: Tensor
     params: bilevel.State  # θ
-    lrs: dict[str, float]  # D
+    lrs: dict[str, float | Tensor]  # D
     buffers: bilevel.State
     forward_pass: bilevel.ForwardPass
 
@@ -221,9 +244,19 @@ class LearnerPass:
         logits, an average's 1/n included. The running statistics become what this pass left, and
         the pass is used up."""
         learner = self.learner
-        (gradient,) = self.forward_pass.pullback(c, last=True)
+        gradient = self._pull_back(c)
         bilevel.optimizer_step(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
+
+    @torch.no_grad()
+    def backward(self, c: Float[Tensor, "n C"], scale: float = 1.0) -> None:
+        """As `descend`, but instead of a step Jᵀc, times `scale`, is added to the parameters'
+        `.grad`."""
+        bilevel.add_gradient(self.learner.model, self._pull_back(c), scale)
+
+    def _pull_back(self, c: Float[Tensor, "n C"]) -> bilevel.State:
+        (gradient,) = self.forward_pass.pullback(c, last=True)
         bilevel.write_buffers(self.buffers, self.forward_pass.buffers)
+        return gradient
 
 
 @contextlib.contextmanager
@@ -238,6 +271,8 @@ def _named(name: str, inputs: Tensor) -> Iterator[None]:
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         shape, kind = tuple(inputs.shape), inputs.dtype
+        if "more than 1 value per channel" in reason:  # batch norm's words
+            reason += "; give the loader drop_last=True, or batches of two examples at least"
         raise ValueError(
             f"{name}: the model's forward pass failed on {shape} {kind} ({reason})"
         ) from error

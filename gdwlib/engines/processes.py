@@ -75,11 +75,7 @@ class DataParallelEngine(Engine):
         n, m = len(x), len(x_meta)
         theta_hat = params
         if c is not None:
-            (gradient,) = forward_pass.pullback(c / n)
-            # Eq. 9
-            theta_hat = {
-                name: param - lrs[name] * gradient.pop(name) for name, param in params.items()
-            }
+            theta_hat = bilevel.virtual_step(params, lrs, forward_pass.pullback(c / n)[0])
         forward_pass.part.release_activations()
         network, mine = self.with_synced_batch_norm(model), self.shard(m)
         v, meta_losses = bilevel.meta_gradient(
