@@ -48,6 +48,10 @@ class Images:
             raise DataError(
                 f"images must be (N, channels, H, W) uint8, not {images.shape} {images.dtype}"
             )
+        if not np.issubdtype(self.labels.dtype, np.integer):
+            raise DataError(
+                f"labels must be integers, the classes' positions, not {self.labels.dtype}"
+            )
         if self.labels.shape != (len(images),) or self.ids.shape != self.labels.shape:
             raise DataError(
                 f"{len(images)} images with {self.labels.shape} labels and {self.ids.shape} ids"

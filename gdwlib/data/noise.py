@@ -47,10 +47,34 @@ NOISES: dict[str, Callable[[float, int], np.ndarray]] = {
 }
 
 
+def transition_matrix(kind: str, ratio: float, num_classes: int) -> np.ndarray:
+    """T (C, C) of a registered noise, checked.
+
+    Raises:
+        ValueError: it is no matrix of probabilities, each row summing to one.
+    """
+    matrix = np.asarray(NOISES[kind](ratio, num_classes))
+    what = f"noise {kind!r}: its transition matrix"
+    if matrix.shape != (num_classes, num_classes) or not np.issubdtype(matrix.dtype, np.number):
+        raise ValueError(
+            f"{what} must be (C, C) = {(num_classes, num_classes)} numbers, not {matrix.dtype} of "
+            f"shape {matrix.shape}"
+        )
+    wrong = ~np.isfinite(matrix) | (matrix < 0)
+    if wrong.any():
+        i, j = np.argwhere(wrong)[0]
+        raise ValueError(f"{what} must hold probabilities, has {matrix[i, j]:g} at [{i}, {j}]")
+    sums = matrix.sum(1)
+    if (abs(sums - 1) > 1e-6).any():
+        row = int(abs(sums - 1).argmax())
+        raise ValueError(f"{what} must have rows that sum to 1; row {row} sums to {sums[row]:g}")
+    return matrix
+
+
 def wrong_rate(kind: str, ratio: float, num_classes: int) -> float:
     """The expected share of wrong labels among as many examples of each class: 0.36 for uniform 0.4
     on ten classes."""
-    return 1 - float(NOISES[kind](ratio, num_classes).diagonal().mean())
+    return 1 - float(transition_matrix(kind, ratio, num_classes).diagonal().mean())
 
 
 def corrupt_labels(
@@ -92,7 +116,7 @@ def corrupt_labels(
         raise ValueError(
             f"labels: must lie in 0..{num_classes - 1}, found {true.min()} to {true.max()}"
         )
-    cumulative = NOISES[kind](ratio, num_classes).cumsum(1)  # (C, C)
+    cumulative = transition_matrix(kind, ratio, num_classes).cumsum(1)  # (C, C)
     draws = rng(seed, "noise").random(len(true))  # (N,)
     # (N,) inverse distribution
     noisy = np.minimum((draws[:, None] >= cumulative[true]).sum(1), num_classes - 1)

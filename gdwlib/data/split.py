@@ -79,6 +79,12 @@ def make_split(
     published = source.load(folder, True)
     if published is None:
         raise DataError(f"{name}: has no training images")
+    channels = published.images.shape[1]
+    if len(source.mean) != channels or len(source.std) != channels:
+        raise DataError(
+            f"{name}: mean and std must have a number for each of the images' {channels} channels, "
+            f"have {len(source.mean)} and {len(source.std)}"
+        )
     if label_set is not None:
         published = replace(published, given=source.label_sets[label_set](folder, published.labels))
     # noise on top: what was given counts as true

@@ -328,5 +328,45 @@ def test_cifar_where_it_is_there(name):
     )
 
 
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.full((3, 3), 0.5), "must have rows that sum to 1; row 0 sums to 1.5"),
+        (np.array([[1.2, -0.2, 0], [0, 1, 0], [0, 0, 1]]), r"probabilities, has -0.2 at \[0, 1\]"),
+        (np.full((3, 3), np.nan), r"must hold probabilities, has nan at \[0, 0\]"),
+        (np.eye(2), r"must be \(C, C\) = \(3, 3\) numbers, not float64 of shape \(2, 2\)"),
+        (np.array([["a"] * 3] * 3), "must be .* numbers, not <U1"),
+        ([[0.6, 0.4, 0], [0, 1, 0], [0, 0, 1]], None),  # a list that is right is one
+        ([0.6, 0.4, 0], r"of shape \(3,\)"),
+    ],
+)
+def test_a_noise_of_ones_own_is_checked(monkeypatch, matrix, message):
+    monkeypatch.setitem(gdwlib.NOISES, "mine", lambda ratio, num_classes: matrix)
+    labels = np.arange(30) % 3
+    if message is None:
+        noisy = gdwlib.corrupt_labels(labels, "mine", 0.4, 3, 0)
+        assert set(noisy[labels == 0]) == {0, 1} and (noisy == labels)[labels > 0].all()
+        return
+    for call in (
+        lambda: gdwlib.corrupt_labels(labels, "mine", 0.4, 3, 0),
+        lambda: gdwlib.data.wrong_rate("mine", 0.4, 3),
+    ):
+        with pytest.raises(ValueError, match=f"^noise 'mine': its transition matrix {message}"):
+            call()
+
+
+def test_a_data_set_of_ones_own_is_checked(tmp_path):
+    def images(labels, channels=3):
+        pixels = np.zeros((len(labels), channels, 8, 8), np.uint8)
+        return Images(pixels, labels, np.arange(len(labels)))
+
+    labels = np.arange(40) % 2
+    grey = Dataset(("a", "b"), (0.5,) * 3, (0.2,) * 3, lambda *_: images(labels, 1))
+    with pytest.raises(DataError, match="mean and std must have a number for each .* 1 channels"):
+        make_split(grey, tmp_path, meta_per_class=2)
+    with pytest.raises(DataError, match="labels must be integers, .* not <U1"):
+        images(np.array(["a", "b"] * 20))
+
+
 def test_every_class_has_a_name():
     assert len(FASHION_CLASSES) == 10 and len(set(DATASETS["cifar100"].classes)) == 100

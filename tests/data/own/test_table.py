@@ -221,7 +221,7 @@ def test_features_equal_a_loop_over_cells():
     again = Scaling(json.loads(json.dumps(scaling.plan)))  # as kept in model.json
     assert np.array_equal(again.features(rows)[0], features)
     new = Rows({"n": ["1"], "k": ["never seen"]}, None, None)
-    assert scaling.features(new)[0, 2:].tolist() == [0, 0, 0, 0]
+    assert scaling.features(new)[0][0, 2:].tolist() == [0, 0, 0, 0]
 
 
 def test_copies_of_trusted_rows_are_not_trained_on_unless_rows_are_alike(tmp_path):
