@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from gdwlib.cli.flags import at_least
 from gdwlib.data.own.spelling import as_csv
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.files import write_file
@@ -13,7 +14,7 @@ from gdwlib.runs.run_folder import open_record
 
 HELP = "which training labels are probably wrong, by a finished run"
 SHOWN = 10  # suspects printed
-SHEET = 48  # suspects on the contact sheet
+SHEET = 48  # suspects on the contact sheet, unless told
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", type=Path, metavar="FILE.csv", help="(default: suspects.csv in the run's folder)"
     )
+    parser.add_argument(
+        "--sheet",
+        type=int,
+        default=SHEET,
+        metavar="N",
+        help=f"images on the contact sheet; 0: none (default: {SHEET})",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
+    at_least(args, 0, "sheet")
     record = open_record(args.run, args.folders.outputs)
     found = suspects(record, args.folders.data)
     to = args.to or record.path / "suspects.csv"
@@ -39,16 +48,17 @@ def main(args: argparse.Namespace) -> None:
         print(f"{row.score:.3f}  {row.id:{width}}  {row.label} -> {row.proposed_label}")
     doubtful = sum(row.score > 0.5 for row in found)
     print(f"{doubtful} of {len(found)} labels are more probably wrong than right\n{to}")
-    sheet = _contact_sheet(record, found[:SHEET], args.folders.data)
+    sheet = _contact_sheet(record, found[: args.sheet], args.folders.data)
     if sheet is not None:
         write_file(to.with_suffix(".png"), sheet)
         print(to.with_suffix(".png"))
 
 
 def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
-    """A contact sheet of the worst; None for a table, and where there is no matplotlib."""
+    """A contact sheet of the worst; None for a table, for no images, and where there is no
+    matplotlib."""
     config = RunConfig.of_record(record.config)
-    if config.is_table:
+    if config.is_table or not worst:
         return None
     try:
         from gdwlib.companion import figures

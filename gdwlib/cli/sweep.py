@@ -29,6 +29,10 @@ notebooks; half: the paper's CIFAR-10 on images of half the side, hours a run on
 FILE.jsonl, an object of RunConfig's fields a line"""
 
 
+# fields to whose values a sweep can be limited: their type, and what stands for it in the help
+LEVELS = {"noise": (str, "KIND"), "noise_ratio": (float, "P"), "imbalance": (float, "MU")}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "campaign", nargs="?", default="tables", metavar="CAMPAIGN", help=CAMPAIGN_HELP
@@ -54,6 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="(default: all)",
     )
+    for name, (kind, what) in LEVELS.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            nargs="+",
+            metavar=what,
+            help="only the campaign's runs with such a value (default: all)",
+        )
     parser.add_argument(
         "--seeds", type=int, metavar="N", help="seeds 0..N-1 (default: 5; of evidence and half, 3)"
     )
@@ -164,8 +176,21 @@ def runs_of(args: argparse.Namespace) -> list[RunConfig]:
     else:
         near = suggestion(args.campaign, CAMPAIGNS)
         raise ValueError(f"CAMPAIGN: unknown value {args.campaign!r}{near}, or a .jsonl file")
+    for name in LEVELS:
+        asked_for = getattr(args, name)
+        there = dict.fromkeys(getattr(config, name) for config in runs)
+        for value in asked_for or ():
+            if value not in there:
+                near = suggestion(str(value), map(str, there))
+                flag = f"--{name.replace('_', '-')}"
+                raise ValueError(f"{flag}: {args.campaign} has no run with {value!r}{near}")
+        if asked_for:
+            runs = [config for config in runs if getattr(config, name) in asked_for]
     if not runs:
-        raise ValueError(f"--datasets, --methods: no such runs among the {args.campaign}")
+        raise ValueError(
+            "--datasets, --methods, --noise, --noise-ratio, --imbalance: no such runs among the "
+            f"{args.campaign}"
+        )
     asked = {"device": args.device} if args.device != "auto" else {}
     asked |= {"capture": True} if args.capture else {}
     return [dataclasses.replace(config, **asked) for config in runs] if asked else runs

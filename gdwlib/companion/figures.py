@@ -339,8 +339,9 @@ def contact_sheet(
     data: Path | str | None = None,
     true: Sequence[str] | None = None,
 ) -> Figure:
-    """The most suspect images of a run's training set: the label given, the one proposed, and the
-    score; where the `true` labels are known, also these, and frames in their colours."""
+    """The most suspect images of a run's training set: the file's name, the label given, the score
+    and the label proposed; where the `true` labels are known, also these, and frames in their
+    colours."""
     style()
     if config.data_folder is not None:
         images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
@@ -349,7 +350,7 @@ def contact_sheet(
         at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
         images = [np.asarray(split.train.images)[at[row.id]] for row in worst]
     captions = [
-        f"{_short(row.label)}\n{row.score:.2f}"
+        f"{_short(Path(row.id).name)}\n{_short(row.label)}\n{row.score:.2f}"
         + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
         for row in worst
     ]
@@ -364,7 +365,7 @@ def contact_sheet(
         grey="gray_r" if config.dataset.startswith("fashion") else "gray",
     )
     figure.supxlabel(
-        f"{config.run_id}: label given; how probably it is wrong → the label proposed",
+        f"{config.run_id}: file; label given; how probably it is wrong → the label proposed",
         fontsize=8,
         color="0.35",
         x=0.01,

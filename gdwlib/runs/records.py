@@ -27,15 +27,18 @@ from gdwlib.models import MODELS, WeightNet
 from gdwlib.runs.files import RecordError
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RunRecord:
     """A complete run, read from its files."""
 
     path: Path
     config: dict  # as in config.json: every field of RunConfig
     environment: dict
-    metrics: list[dict]  # one an epoch
+    metrics: list[dict]  # one for each epoch
     result: dict
+
+    def __repr__(self) -> str:
+        return f"RunRecord({self.path.name}: {len(self.metrics)} epochs, {self.accuracy_text})"
 
     @property
     def final_accuracy(self) -> float | None:

@@ -413,3 +413,21 @@ def test_bad_arguments_are_one_line(tmp_path, capsys, arguments, message):
     assert main(["sweep", "--preset", "smoke", "--outputs", str(tmp_path), *arguments]) == 1
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
+
+
+def test_a_sweep_is_limited_to_levels(tmp_path, capsys):
+    def listed(*flags):
+        command = ["sweep", "table2", "--list", "--datasets", "fashion", "--seeds", "1"]
+        assert main([*command, "--outputs", str(tmp_path), *flags]) == 0
+        return capsys.readouterr().out.split()
+
+    every = listed()
+    assert {
+        name.split("-small")[0].split("-", 2)[-1] for name in listed("--noise-ratio", "0.6")
+    } == {"uniform0.6"}
+    assert listed("--noise", "uniform", "none") == every
+    assert len(listed("--noise-ratio", "0.4", "0.6")) + len(listed("--noise", "none")) == len(every)
+    assert main(["sweep", "table4", "--imbalance", "0.02", "--list"]) == 1
+    assert (
+        "--imbalance: table4 has no run with 0.02; did you mean '0.01'?" in capsys.readouterr().err
+    )

@@ -5,6 +5,7 @@ import csv
 import json
 import os
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -398,7 +399,14 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     )
     with Image.open(run / "suspects.png") as sheet:
         assert min(sheet.size) > 200
-    assert gdwlib.suspects(gdwlib.open_record(run))[0].id == rows[0]["id"]
+    record = gdwlib.open_record(run)
+    assert gdwlib.suspects(record)[0].id == rows[0]["id"]
+    assert re.fullmatch(r"RunRecord\(folder-gdw-.*: \d+ epochs, \d+\.\d\d%\)", repr(record))
+    assert main(["suspects", str(run), "--to", str(tmp_path / "few.csv"), "--sheet", "8"]) == 0
+    with Image.open(tmp_path / "few.png") as sheet:
+        assert sheet.height < 400  # one row of eight
+    assert main(["suspects", str(run), "--to", str(tmp_path / "none.csv"), "--sheet", "0"]) == 0
+    assert (tmp_path / "none.csv").is_file() and not (tmp_path / "none.png").exists()
     assert main(["suspects", str(run)]) == 0  # the same again
     corrected = (run / "suspects.csv").read_text().replace(rows[0]["label"], "mended", 1)
     (run / "suspects.csv").write_text(corrected)
