@@ -20,6 +20,8 @@ LEVELS = 50  # values of a column of categories
 COMMA = re.compile(r"[-+]?(\d{1,3}(\.\d{3})+,\d+|\d*,(\d{1,2}|\d{4,})|0,\d+|\d{4,},\d+)")
 POINT = re.compile(r"[-+]?(\d{1,3}(,\d{3})+\.\d+|\d*\.(\d{1,2}|\d{4,})|0\.\d+|\d{4,}\.\d+)")
 MARKS = "%$€£¥"
+FEW = 20  # rows, in which whole numbers are all different by chance
+DENSE = 3  # ids count rows: they lie within so many times as many numbers
 NUMBERS = 0.8  # a column is one of numbers where so many of its cells are
 
 
@@ -67,6 +69,12 @@ def decimal_comma(name: str, cells: Sequence) -> bool | None:
     return None if by_comma is None and by_point is None else by_comma is not None
 
 
+def like_an_id(values: np.ndarray, rows: int) -> bool:
+    """Whether a column (n,) has another whole number in each row."""
+    whole = len(values) == rows >= FEW and bool((values == np.round(values)).all())
+    return whole and len(np.unique(values)) == rows
+
+
 def is_missing(cell: object) -> bool:
     return is_none_like(cell) or str(cell).strip().casefold() in MISSING
 
@@ -88,6 +96,16 @@ class Scaling:
             comma = bool(decimal_comma(name, there))
             values = np.array([number(cell, comma) for cell in there], float)
             valid = values[np.isfinite(values)]
+            if like_an_id(valid, len(cells)):
+                if np.ptp(valid) < DENSE * len(valid):
+                    dropped.setdefault("another whole number in each row, as ids are", []).append(
+                        name
+                    )
+                    continue
+                remarks.append(
+                    f"column {name!r}: another whole number in each row; if it is an id, take it "
+                    "out, for labels can be learned by heart from it"
+                )
             if len(there) and len(valid) >= NUMBERS * len(there):
                 low, middle, high = np.quantile(valid, (0.25, 0.5, 0.75))
                 scale = (high - low) or valid.std()
@@ -134,8 +152,8 @@ class Scaling:
         ]
         if not plan:
             raise DataError(
-                "no column is left to learn from: each is constant, empty, or another text in most "
-                "rows"
+                "no column is left to learn from: each is constant, empty, an id, or another text "
+                "in most rows"
             )
         return cls(plan), remarks
 

@@ -362,7 +362,7 @@ def test_ids_that_stand_twice_are_told(tmp_path):
 def test_names_are_kept_apart(tmp_path):
     """Columns of one name beside one that is called as the first would be renamed; a class that
     looks like a gap."""
-    rows = [[k, k + 1, k + 2, k % 3, ("NAT", "VPN")[k % 2]] for k in range(40)]
+    rows = [[k % 30, k % 31, k % 32, k % 3, ("NAT", "VPN")[k % 2]] for k in range(40)]
     path = write(tmp_path / "t.csv", ["a", "a", "a (1)", "x", "label"], rows)
     split = gdwlib.load_split(
         gdwlib.RunConfig(dataset="table", data_file=str(path), trusted="5", preset="smoke")
@@ -448,12 +448,12 @@ def test_each_file_is_read_by_its_own_decimal_sign(tmp_path):
         DataError, match="column 'price': decimals follow a comma in some cells and"
     ):
         gdwlib.load_split(gdwlib.RunConfig(**fields))
-    notes = {"note": ["1,5", "1.5", *(f"text {k}" for k in range(20))], "x": range(22)}
+    notes = {"note": ["1,5", "1.5", *(f"text {k}" for k in range(20))], "x": [0, 1] * 11}
     Scaling.learn(Rows(notes, None, None))  # a text, in which numbers occur
 
 
 def test_new_rows_with_other_values_are_remarked():
-    rows = Rows({"city": ["Wien", "Graz"] * 10, "x": [str(k) for k in range(20)]}, None, None)
+    rows = Rows({"city": ["Wien", "Graz"] * 10, "x": [str(k % 9) for k in range(20)]}, None, None)
     scaling, _ = Scaling.learn(rows)
     new = Rows({"city": ["Linz", "wien ", ""], "x": ["1", "many", "?"]}, None, None)
     _, remarks = scaling.features(new)
@@ -467,11 +467,28 @@ def test_new_rows_with_other_values_are_remarked():
 def test_of_many_texts_the_commonest_are_told_apart():
     """Two hundred levels in 1,300 rows are not another text in most rows."""
     levels = [f"town {k % 200}" for k in range(1_300)]
-    scaling, remarks = Scaling.learn(Rows({"town": levels, "x": range(1_300)}, None, None))
+    scaling, remarks = Scaling.learn(Rows({"town": levels, "x": [0, 1] * 650}, None, None))
     (plan,) = (column for column in scaling.plan if column["name"] == "town")
     assert len(plan["levels"]) == 50
     assert "column 'town': of its 200 values the 50 commonest are told apart" in remarks[0]
     _, remarks = Scaling.learn(
-        Rows({"note": [f"text {k}" for k in range(100)], "x": range(100)}, None, None)
+        Rows({"note": [f"text {k}" for k in range(100)], "x": [0, 1] * 50}, None, None)
     )
     assert remarks == ["columns left out (another text in most rows): note"]
+
+
+def test_an_id_that_follows_the_label_is_no_feature(tmp_path):
+    """Unique whole numbers that count the rows are left out; sparse ones, which may be a measure,
+    are warned of."""
+    draw = np.random.default_rng(0)
+    rows = [[5_000 + k, k * k + 7, f"{draw.normal():.2f}", "ab"[k // 40]] for k in range(80)]
+    path = write(tmp_path / "t.csv", ["Kundennummer", "area", "x", "label"], rows)
+    split = gdwlib.load_split(
+        gdwlib.RunConfig(dataset="table", data_file=path, trusted="5", preset="smoke")
+    )
+    assert [column["name"] for column in split.columns] == ["area", "x"]
+    told = " | ".join(split.remarks)
+    assert "left out (another whole number in each row, as ids are): Kundennummer" in told
+    assert "column 'area': another whole number in each row; if it is an id, take it out" in told
+    few = Scaling.learn(Rows({"x": range(10)}, None, None))[0]
+    assert len(few.plan) == 1  # of ten rows, all different by chance
