@@ -2,11 +2,13 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from gdwlib.data.errors import DataError
+from gdwlib.data.own.dates import ORDERS, date_order, days
 from gdwlib.data.own.rows import Rows
 from gdwlib.data.own.spelling import (
     MISSING,
@@ -93,10 +95,14 @@ class Scaling:
         dropped: dict[str, list[str]] = {}
         for name, cells in rows.columns.items():
             there = [cell for cell in cells if not is_missing(cell)]
-            comma = bool(decimal_comma(name, there))
-            values = np.array([number(cell, comma) for cell in there], float)
+            order, comma = date_order(there), bool(decimal_comma(name, there))
+            values = np.array(
+                [days(cell, order) if order else number(cell, comma) for cell in there], float
+            )
             valid = values[np.isfinite(values)]
-            if like_an_id(valid, len(cells)):
+            if order:
+                remarks.append(f"column {name!r}: dates ({ORDERS[order]}), taken as days")
+            elif like_an_id(valid, len(cells)):
                 if np.ptp(valid) < DENSE * len(valid):
                     dropped.setdefault("another whole number in each row, as ids are", []).append(
                         name
@@ -129,6 +135,7 @@ class Scaling:
                         "comma": comma,
                         "missing": gaps,
                     }
+                    | ({"dates": order} if order else {})
                 )
                 continue
             counts = Counter(level_of(cell) for cell in there)
@@ -185,25 +192,19 @@ class Scaling:
                 strange = ~missing & np.array([level not in known for level in found], bool)
                 why = "have none of the values that were learned from the training table"
             else:
-                own = decimal_comma(
-                    name, [c for c, gap in zip(cells, missing, strict=True) if not gap]
-                )
-                comma = column_["comma"] if own is None else own
-                if comma != column_["comma"]:
-                    here, there = ("comma", "point") if comma else ("point", "comma")
-                    remarks.append(
-                        f"column {name!r}: decimals follow a {here} in {what or 'these rows'}, and "
-                        f"a {there} in the training table: each is read by its own"
-                    )
+                there = [cell for cell, gap in zip(cells, missing, strict=True) if not gap]
+                read, said = self._reading(column_, there, what or "these rows")
+                remarks += said
                 values = np.array(
                     [
-                        np.nan if gap else number(cell, comma)
+                        np.nan if gap else read(cell)
                         for cell, gap in zip(cells, missing, strict=True)
                     ],
                     float,
                 )
                 gaps = np.isnan(values)
-                strange, why = gaps & ~missing, "are no numbers: taken for missing"
+                kind = "dates" if "dates" in column_ else "numbers"
+                strange, why = gaps & ~missing, f"are no {kind}: taken for missing"
                 scaled = (np.where(gaps, column_["middle"], values) - column_["middle"]) / column_[
                     "scale"
                 ]
@@ -222,6 +223,29 @@ class Scaling:
             else np.empty((0, len(parts)), np.float32)
         )
         return features, remarks
+
+    @staticmethod
+    def _reading(
+        column_: dict, there: Sequence, what: str
+    ) -> tuple[Callable[[object], float], list[str]]:
+        """How these cells of a column of numbers or dates are read: as they write it, and where
+        they do not tell as the training table does. And a remark where the two differ."""
+        name = column_["name"]
+        if trained := column_.get("dates"):
+            order = date_order(there) or trained
+            remark = (
+                f"column {name!r}: dates are {ORDERS[order]} in {what}, and {ORDERS[trained]} in "
+                "the training table: each is read by its own"
+            )
+            return partial(days, order=order), [remark] if order != trained else []
+        own = decimal_comma(name, there)
+        comma = column_["comma"] if own is None else own
+        here, before = ("comma", "point") if comma else ("point", "comma")
+        remark = (
+            f"column {name!r}: decimals follow a {here} in {what}, and a {before} in the training "
+            "table: each is read by its own"
+        )
+        return partial(number, comma=comma), [remark] if comma != column_["comma"] else []
 
 
 def level_of(cell: object) -> str:

@@ -13,7 +13,7 @@ import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.data import DATASETS, DataError
 from gdwlib.data.own.columns import CUT, Scaling, decimal_comma, number
-from gdwlib.data.own.rows import Rows, rows_of_csv
+from gdwlib.data.own.rows import Rows, rows_of_arrays, rows_of_csv
 
 CLASSES = ("high", "low", "mid")
 
@@ -337,7 +337,8 @@ def test_a_data_frame_of_every_kind_of_column():
         ):
             gdwlib.add_table("mine", frame, labels, trusted=5)
             split = gdwlib.load_split(gdwlib.RunConfig(dataset="mine", preset="smoke"))
-            assert split.classes == names and split.train.images.shape == (50, 7)
+            # the time, and where it is missing, among them
+            assert split.classes == names and split.train.images.shape == (50, 9)
             assert (
                 any("time" in remark for remark in split.remarks)
                 and np.isfinite(split.train.images).all()
@@ -492,3 +493,47 @@ def test_an_id_that_follows_the_label_is_no_feature(tmp_path):
     assert "column 'area': another whole number in each row; if it is an id, take it out" in told
     few = Scaling.learn(Rows({"x": range(10)}, None, None))[0]
     assert len(few.plan) == 1  # of ten rows, all different by chance
+
+
+def test_dates_are_days():
+    frame = pd.DataFrame(
+        {
+            "iso": ["2024-02-28", "2024-03-01", "2023-12-31T12:00"] * 8,
+            "german": ["28.02.2024", "01.03.2024", "31.12.2023 12:00"] * 8,
+            "american": ["2/28/2024", "3/1/2024", "12/31/2023 12:00"] * 8,
+            "typed": pd.to_datetime(
+                ["2024-02-28T00:00", "2024-03-01T00:00", "2023-12-31T12:00"] * 8
+            ),
+            "kind": pd.Categorical(["a", "b", "a"] * 8),
+            "no such day": ["2024-02-30", "2024-03-01", "2023-12-31"] * 8,
+        }
+    )
+    rows = rows_of_arrays(frame)
+    scaling, remarks = Scaling.learn(rows)
+    features, _ = scaling.features(rows)
+    assert [column.get("dates") for column in scaling.plan] == [
+        "ymd",
+        "dmy",
+        "mdy",
+        "ymd",
+        None,
+        None,
+    ]
+    for k in range(1, 4):  # the same days, however they are written
+        assert np.array_equal(features[:, k], features[:, 0])
+    assert scaling.plan[0]["middle"] == 19_781  # 28 February 2024
+    assert "column 'german': dates (day, month, year), taken as days" in remarks
+    assert [len(column["levels"]) for column in scaling.plan[4:]] == [2, 3]
+
+    other = Rows({**rows.columns, "iso": rows.columns["german"], "german": ["?", "3.4.24", ""] * 8},
+                 None, None)  # fmt: skip
+    again, remarks = scaling.features(other)
+    assert np.array_equal(again[:, 0], features[:, 0])  # read by its own order
+    assert remarks == [
+        "column 'iso': dates are day, month, year in these rows, and year, month, day in the "
+        "training table: each is read by its own",
+        "column 'german': 8 of 24 cells in these rows, as '3.4.24', are no dates: taken for "
+        "missing",
+    ]
+    kept = Scaling(json.loads(json.dumps(scaling.plan)))
+    assert np.array_equal(kept.features(rows)[0], features)
