@@ -130,6 +130,9 @@ def make_split(
         rate = _wrong_share(given[kept], train.labels)
     else:
         rate = wrong_rate(noise, noise_ratio, num_classes)
+    counts = np.bincount(labels[rest[kept]], minlength=num_classes)
+    alone = ", ".join(repr(source.classes[c]) for c in np.flatnonzero(counts == 1))
+    remarks = (f"a single training example is left of {alone}",) if alone else ()
     return Split(
         train=train,
         given=given[kept],
@@ -139,7 +142,7 @@ def make_split(
         mean=source.mean,
         std=source.std,
         wrong_rate=rate,
-        remarks=source.remarks,
+        remarks=(*source.remarks, *remarks),
         columns=source.columns,
     )
 
@@ -163,8 +166,11 @@ def _balanced(
     for c, share in zip(classes, shares, strict=True):
         where = np.flatnonzero(labels == c)
         if len(where) < share:
+            least = min(int((labels == other).sum()) for other in classes)
+            way = f"; ask for at most {least - 1} of each class" if least > 1 else ""
             raise DataError(
                 f"{what}: class {c}, {names[c]!r}, has {len(where)} images, {share} are asked for"
+                f"{way}, or give this class more images, or take it out"
             )
         chosen.append(draw.choice(where, share, replace=False))
     return np.sort(np.concatenate(chosen))

@@ -1,12 +1,14 @@
 """Which training labels are probably wrong, by a network that was trained with a method that
 resists them."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from gdwlib.data.dataset import Lazy
 from gdwlib.data.errors import DataError
 from gdwlib.data.split import Split
 from gdwlib.runs.config import RunConfig
@@ -26,7 +28,8 @@ class Suspect(NamedTuple):
 
 
 def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]:
-    """Every training example of a finished run, the most suspect first.
+    """Every training example of a finished run, the most suspect first. Before all others stand
+    equal images whose labels contradict each other: one of them must be wrong.
 
     The run's network looks at each image once, as it is, and `posterior` weighs what it says by how
     often each class has come out as each label.
@@ -47,6 +50,8 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
         )
     order, after, score = rank_label_errors(predicted_probabilities(record, split), split.given)
     names = split.classes
+    certain = contradicting(split.train.images, split.given)
+    order = order[np.argsort(~certain[order], kind="stable")]
     return [
         Suspect(
             str(split.train.ids[k]),
@@ -56,6 +61,21 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
         )
         for k in order
     ]
+
+
+def contradicting(images: np.ndarray | Lazy, labels: np.ndarray) -> np.ndarray:
+    """Of images (N, channels, H, W) in memory: which have an equal with another label, (N,) bool.
+    Rows of a table are not looked at, for equal ones need not be the same example."""
+    found = np.zeros(len(labels), bool)
+    if not isinstance(images, np.ndarray) or images.ndim != 4:
+        return found
+    equal: dict[bytes, list[int]] = {}
+    for k, image in enumerate(images):
+        digest = hashlib.blake2b(image.tobytes(), digest_size=16).digest()
+        equal.setdefault(digest, []).append(k)
+    for group in equal.values():
+        found[group] = len(set(labels[group])) > 1
+    return found
 
 
 def predicted_probabilities(record: RunRecord, split: Split) -> np.ndarray:

@@ -8,7 +8,6 @@ trained on, whether as the same file or as a copy of it.
 """
 
 import hashlib
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -109,16 +108,42 @@ def open_folder(files: NamedFiles) -> Dataset:
         remarks.append(
             f"{copies.sum()} images are copies of trusted or test images: not trained on"
         )
-    seen = Counter(digests["images"])
-    twins = sum(count for count in seen.values() if count > 1)
-    if twins:
-        remarks.append(
-            f"{twins} images are there more than once; each file is kept, and ranked, by itself"
-        )
+    remarks += _on_copies(own, digests["images"], classes.names)
     own = own.take(np.flatnonzero(~copies))
     return dataset_of(
         classes.names, own, loaded.get("trusted images"), loaded.get("test images"), remarks, root
     )
+
+
+def _on_copies(images: Images, digests: list, names: tuple[str, ...]) -> list[str]:
+    """Remarks on files of equal content, and those among them that have different labels."""
+    copies: dict[object, list[int]] = {}
+    for k, digest in enumerate(digests):
+        copies.setdefault(digest, []).append(k)
+    groups = [group for group in copies.values() if len(group) > 1]
+
+    def named(groups: list[list[int]], with_labels: bool) -> str:
+        some = "; ".join(
+            " = ".join(
+                str(images.ids[k]) + f" ({names[images.labels[k]]})" * with_labels for k in group
+            )
+            for group in groups[: image_files.NAMED]
+        )
+        return some + "; …" * (len(groups) > image_files.NAMED)
+
+    odd = [group for group in groups if len(set(images.labels[group])) > 1]
+    remarks = []
+    if groups:
+        remarks.append(
+            f"{sum(map(len, groups))} images are there more than once; each file is kept, and "
+            f"ranked, by itself: {named(groups, False)}"
+        )
+    if odd:
+        remarks.append(
+            f"{sum(map(len, odd))} of them have labels that contradict each other, and come first "
+            f"among the suspects: {named(odd, True)}"
+        )
+    return remarks
 
 
 def dataset_of(

@@ -574,3 +574,34 @@ def test_skip_bad_is_for_files_that_cannot_be_read(tmp_path):
     listed.write_text("id,label\nred/red00.png,red\ngone.png,red\n")
     split = split_of(root, labels=str(listed), skip_bad=True)
     assert any("gone.png: no such file; left out" in remark for remark in split.remarks)
+
+
+def test_copies_are_named_and_contradicting_ones_come_first(tmp_path):
+    root = folder(tmp_path)
+    shutil.copy(root / "red" / "red10.png", root / "red" / "again.png")
+    shutil.copy(root / "red" / "red11.png", root / "blue" / "twin.png")
+    split = split_of(root)
+    told = " | ".join(split.remarks)
+    assert "4 images are there more than once" in told and "red/again.png = red/red10.png" in told
+    assert "2 of them have labels that contradict each other, and come first" in told
+    assert "blue/twin.png (blue) = red/red11.png (red)" in told
+    config = config_of(root, trusted=str(tmp_path / "trusted"), method="base", epochs=2)
+    record = gdwlib.run(config, outputs=tmp_path / "outputs", progress=False)
+    first = gdwlib.suspects(record)[:3]
+    assert {row.id for row in first[:2]} == {"blue/twin.png", "red/red11.png"}
+    assert first[0].score >= first[1].score  # among themselves by the score
+
+
+def test_rare_classes_are_told(tmp_path):
+    root = folder(tmp_path)
+    (root / "hat").mkdir()
+    for k in range(3):
+        image(root / "hat" / f"{k}.png", (1, 2, 3), seed=k)
+    with pytest.raises(DataError) as error:
+        gdwlib.load_split(config_of(root, trusted="10"))
+    assert (
+        "'hat', has 3 images, 10 are asked for; ask for at most 2 of each class, or give this "
+        "class more images" in str(error.value)
+    )
+    split = gdwlib.load_split(config_of(root, trusted="2"))
+    assert "a single training example is left of 'hat'" in split.remarks
