@@ -158,8 +158,8 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     wrong = [j in (true, given) for j in range(len(classes))]
     columns = {
         "plain training:\nevery message in full": np.ones(len(classes)),
-        "one weight for the image (MWNet):\nall turned down alike": case["mwnet_weights"][i],
-        "a weight for each class (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
+        "one weight (MWNet):\nall turned down alike": case["mwnet_weights"][i],
+        "ten weights (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
     }
     figure, (left, *bars) = plt.subplots(
         1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25)
