@@ -213,7 +213,8 @@ class GDW:
         `engine=gdwlib.MicroBatches(size)` instead: without batch norm that is exact.
 
         Args:
-            x, y, x_meta, y_meta: as of `step`.
+            x, y: the train batch, (n, ...) and (n,), as of `step`.
+            x_meta, y_meta: the meta batch, (m, ...) and (m,), as of `step`.
             scale: multiplies what is added.
         """
         forward_pass, c, out = self._weigh(x, y, x_meta, y_meta)

@@ -51,6 +51,7 @@ class MicroBatches(Engine):
         x: Tensor,
         keep: bool = True,
     ) -> MicroBatchPass:
+        """As `bilevel.forward`, of x (n, ...); the activations are never kept."""
         parts = []
         for piece in x.split(self.size):
             parts.append(bilevel.forward(model, params, buffers, piece, keep=False))
@@ -70,7 +71,7 @@ class MicroBatches(Engine):
         y_meta: Int[Tensor, " m"],
         forward_pass: MicroBatchPass,
     ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
-        """As `bilevel.look_ahead`."""
+        """As `bilevel.look_ahead`, of x (n, ...) and x_meta (m, ...)."""
         n, m = len(x), len(x_meta)
         theta_hat = params
         if c is not None:
