@@ -122,9 +122,7 @@ def by_vmap(setting: Setting, count: int) -> Callable[[], float]:
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
-        response, _ = bilevel.look_ahead(
-            model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done
-        )
+        response, _ = done.look_ahead(lrs, 0.5 * d1, x_meta, y_meta)
         w = weighting.zero_mean(
             weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y
         )

@@ -61,12 +61,65 @@ class Activations(NamedTuple):
     intact: list[bool]  # which of them no later operation has overwritten
 
 
-class ForwardPass:
-    """One forward pass over a train batch, to be pulled back, and pushed forward, as often as
-    needed."""
+class TrainPass:
+    """A forward pass over a train batch, to be pulled back, and pushed forward, as often as
+    needed. Its four parts are how an engine makes them; `ForwardPass` makes them here."""
 
+    n: int  # examples; replicas passed together have n each
+    params: State  # θ, at which it was made
     logits: Float[Tensor, "n C"]
     buffers: State  # as the pass left them
+
+    def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[State]:
+        """(Jᵀc,), without a graph of its own. last=True: give each activation's memory back on the
+        way."""
+        raise NotImplementedError
+
+    def release_activations(self) -> None:
+        """Give the activations' memory back until they are needed again, unless they were to be
+        kept."""
+        raise NotImplementedError
+
+    def meta_gradient(
+        self, theta_hat: State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
+    ) -> tuple[State, Float[Tensor, " m"]]:
+        """v = ∇L_meta at `theta_hat`, L_meta being the mean of the meta batch's cross entropies
+        (Eq. 8); and these."""
+        raise NotImplementedError
+
+    def tangent(self, direction: State) -> Float[Tensor, "n C"]:
+        """J·direction: how the logits move when the parameters move along `direction`."""
+        raise NotImplementedError
+
+    def look_ahead(
+        self,
+        lrs: dict[str, float | Tensor],
+        c: Float[Tensor, "n C"] | None,
+        x_meta: Tensor,
+        y_meta: Int[Tensor, " m"],
+    ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
+        """How the meta loss after one virtual SGD step answers to the logit gradient that makes the
+        step.
+
+        Args:
+            lrs: D, the learning rate by parameter name.
+            c: the logit gradient of each train example; None: a step of length zero, θ̂ = θ.
+
+        Returns:
+            ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and the meta examples' losses at θ̂, shape (m,).
+        """
+        theta_hat = self.params
+        if c is not None:
+            theta_hat = virtual_step(self.params, lrs, self.pullback(c / self.n)[0])
+        self.release_activations()
+        v, meta_losses = self.meta_gradient(theta_hat, x_meta, y_meta)
+        return -self.tangent({name: lrs[name] * v[name] for name in v}) / self.n, meta_losses
+
+
+class ForwardPass(TrainPass):
+    """One pass of a whole batch. keep=False: it holds its activations only while they are used, for
+    the price of a second pass when they are used again."""
+
     random: RandomState  # that it started from
     _activations: Activations | None
 
@@ -74,6 +127,7 @@ class ForwardPass:
         self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
     ):
         self.keep, self.random = keep, random_state(x)
+        self.n, self.params = len(x), params
         self._inputs = model, params, buffers, x
         self.logits, self.buffers = self._run()
 
@@ -99,113 +153,60 @@ class ForwardPass:
         return self._activations  # type: ignore[return-value]  # made by now
 
     def release_activations(self) -> None:
-        """Give the activations' memory back until they are needed again, unless they were to be
-        kept."""
         if not self.keep:
             self._activations = None
 
     def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[State]:
-        """(Jᵀc,), without a graph of its own. last=True: give each activation's memory back on the
-        way."""
         return self.activations.pullback(c, retain_graph=not last)
+
+    def meta_gradient(
+        self,
+        theta_hat: State,
+        x_meta: Tensor,
+        y_meta: Int[Tensor, " m"],
+        count: int | None = None,
+    ) -> tuple[State, Float[Tensor, " m"]]:
+        """As in `TrainPass`; count: of the whole meta batch, where this is a part of it: its share
+        of v."""
+        model, _, buffers, _ = self._inputs
+
+        def losses(params: State) -> Tensor:
+            return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta)
+
+        values, pullback = vjp(losses, theta_hat)  # type: ignore[misc]  # not torch.func.grad, which builds a graph of the gradient as well
+        mean = torch.full_like(values, 1 / (count or len(x_meta)))
+        # freed on the way back: the peak of a plain step's
+        return pullback(mean, retain_graph=False)[0], values
+
+    def tangent(self, direction: State) -> Float[Tensor, "n C"]:
+        model, params, buffers, x = self._inputs
+        _, outputs, intact = self.activations
+
+        def run(params: State) -> Tensor:
+            with Reusing(outputs, intact):
+                return apply(model, params, buffers, x)[0]
+
+        with random_state_replayed(self.random, x):  # dropout draws the same masks
+            try:
+                return jvp(run, (params,), (direction,))[1]
+            except NotImplementedError as error:
+                reason = str(error).splitlines()[0].split(". ")[0]
+                raise NotImplementedError(
+                    f"model: no forward mode for one of its operations ({reason})"
+                ) from error
 
 
 @torch.no_grad()
 def forward(
     model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
 ) -> ForwardPass:
-    """Run the model on a batch, in whatever mode it is in. keep=False: hold its activations only
-    while they are used, for the price of a second pass when they are used again."""
+    """Run the model on a batch, in whatever mode it is in; `keep` as in `ForwardPass`."""
     return ForwardPass(model, params, buffers, x, keep)
-
-
-@torch.no_grad()
-def meta_gradient(
-    model: nn.Module,
-    params: State,
-    buffers: State,
-    x_meta: Tensor,
-    y_meta: Int[Tensor, " m"],
-    count: int | None = None,
-) -> tuple[State, Float[Tensor, " m"]]:
-    """v = ∇L_meta at `params`, L_meta being the mean of the meta batch's cross entropies (Eq. 8);
-    and these.
-
-    Args:
-        count: of the whole meta batch, where this is a part of it: its share of v.
-    """
-
-    def losses(params: State) -> Tensor:
-        return cross_entropy(apply(model, params, buffers, x_meta)[0], y_meta)
-
-    values, pullback = vjp(losses, params)  # type: ignore[misc]  # not torch.func.grad, which builds a graph of the gradient as well
-    mean = torch.full_like(values, 1 / (count or len(x_meta)))
-    # freed on the way back: the peak of a plain step's
-    return pullback(mean, retain_graph=False)[0], values
-
-
-def tangent(
-    model: nn.Module,
-    params: State,
-    buffers: State,
-    x: Tensor,
-    direction: State,
-    forward_pass: ForwardPass,
-) -> Float[Tensor, "n C"]:
-    """J·direction: how the logits of a forward pass move when the parameters move along
-    `direction`."""
-
-    _, outputs, intact = forward_pass.activations
-
-    def run(params: State) -> Tensor:
-        with Reusing(outputs, intact):
-            return apply(model, params, buffers, x)[0]
-
-    with random_state_replayed(forward_pass.random, x):  # dropout draws the same masks
-        try:
-            return jvp(run, (params,), (direction,))[1]
-        except NotImplementedError as error:
-            reason = str(error).splitlines()[0].split(". ")[0]
-            raise NotImplementedError(
-                f"model: no forward mode for one of its operations ({reason})"
-            ) from error
 
 
 def virtual_step(params: State, lrs: dict[str, float | Tensor], gradient: State) -> State:
     """θ̂ = θ - D·gradient, Eq. 9; uses the gradient up."""
     return {name: param - lrs[name] * gradient.pop(name) for name, param in params.items()}
-
-
-def look_ahead(
-    model: nn.Module,
-    params: State,
-    buffers: State,
-    lrs: dict[str, float | Tensor],
-    c: Float[Tensor, "n C"] | None,
-    x: Tensor,
-    x_meta: Tensor,
-    y_meta: Int[Tensor, " m"],
-    forward_pass: ForwardPass,
-) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
-    """How the meta loss after one virtual SGD step answers to the logit gradient that makes the
-    step.
-
-    Args:
-        lrs: D, the learning rate by parameter name.
-        c: the logit gradient of each train example; None: a step of length zero, θ̂ = θ.
-        forward_pass: the forward pass over the train batch x.
-
-    Returns:
-        ∂L_meta/∂c = -(1/n) J D v, shape (n, C); and the meta examples' losses at θ̂, shape (m,).
-    """
-    n = len(x)
-    theta_hat = params
-    if c is not None:
-        theta_hat = virtual_step(params, lrs, forward_pass.pullback(c / n)[0])
-    forward_pass.release_activations()
-    v, meta_losses = meta_gradient(model, theta_hat, buffers, x_meta, y_meta)
-    d_v = {name: lrs[name] * v[name] for name in v}
-    return -tangent(model, params, buffers, x, d_v, forward_pass) / n, meta_losses
 
 
 def random_state(x: Tensor) -> RandomState:
@@ -279,9 +280,11 @@ def preconditioners(
 
     def of(param: nn.Parameter) -> float | Tensor:
         state, group = optimizer.state.get(param, {}), group_of[id(param)]
-        if isinstance(optimizer, torch.optim.SGD) or not state or not state["step"]:
+        if isinstance(optimizer, torch.optim.SGD) or not state:
             return 1.0
         if isinstance(optimizer, torch.optim.Adagrad):
+            if not state["step"]:  # it has a state from the beginning
+                return 1.0
             decay = 1 + state["step"] * group["lr_decay"]
             return 1 / (decay * (state["sum"].sqrt() + group["eps"]))
         if isinstance(optimizer, torch.optim.RMSprop):
@@ -335,9 +338,8 @@ def optimizer_step(
     max_norm: float | None = None,
 ) -> None:
     """Hand `gradient` (by parameter name) to the optimizer and step."""
-    optimizer.zero_grad(set_to_none=True)
-    for param in model.parameters():
-        param.grad = None
+    optimizer.zero_grad()
+    model.zero_grad()
     add_gradient(model, gradient)
     if max_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), max_norm)

@@ -12,7 +12,6 @@ One step, from one forward pass:
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
@@ -28,8 +27,7 @@ class Engine:
     num_replicas = 1  # runs that are trained as one network
     rank, world_size = 0, 1  # which process of a run this is, of how many
 
-    forward: Callable[..., Any] = staticmethod(bilevel.forward)
-    look_ahead: Callable[..., Any] = staticmethod(bilevel.look_ahead)
+    forward: Callable[..., bilevel.TrainPass] = staticmethod(bilevel.forward)
 
     def all_reduce(self, value: Tensor) -> Tensor:
         """Summed over the processes."""
@@ -103,7 +101,7 @@ class Learner:
             want, got = (len(x), self.num_classes), tuple(forward_pass.logits.shape)
             raise ValueError(f"model: must return (n, C) = {want} logits, gave {got}")
         self._require_finite("x", forward_pass.logits)
-        return LearnerPass(self, x, params, self._virtual_rates(lrs), buffers, forward_pass)
+        return LearnerPass(self, self._virtual_rates(lrs), buffers, forward_pass)
 
     def _virtual_rates(self, lrs: dict[str, float]) -> dict[str, float | Tensor]:
         """D, by parameter name, from the optimizer's current learning rates."""
@@ -193,11 +191,9 @@ class LearnerPass:
     through."""
 
     learner: Learner
-    x: Tensor
-    params: bilevel.State  # θ
     lrs: dict[str, float | Tensor]  # D
     buffers: bilevel.State
-    forward_pass: bilevel.ForwardPass
+    forward_pass: bilevel.TrainPass
 
     @property
     def logits(self) -> Float[Tensor, "n C"]:
@@ -223,17 +219,7 @@ class LearnerPass:
             name: own if lr is None else lr for name, own in self.lrs.items()
         }
         with _named("x_meta", x_meta):
-            response, meta_losses = self.learner.engine.look_ahead(
-                self.learner.model,
-                self.params,
-                self.buffers,
-                lrs,
-                c,
-                self.x,
-                x_meta,
-                y_meta,
-                self.forward_pass,
-            )
+            response, meta_losses = self.forward_pass.look_ahead(lrs, c, x_meta, y_meta)
             meta_loss = meta_losses.mean()
         self.learner._require_finite("x_meta", meta_loss)
         return response, meta_loss

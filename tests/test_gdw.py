@@ -292,7 +292,7 @@ def test_the_two_products_are_of_one_jacobian(float64, model):
     x, c = torch.randn(8, 3, 6, 6), torch.randn(8, 4)
     done = bilevel.forward(model, params, buffers, x)
     random = torch.get_rng_state()
-    pushed = bilevel.tangent(model, params, buffers, x, v, done)
+    pushed = done.tangent(v)
     assert torch.equal(torch.get_rng_state(), random) and not torch.equal(done.random[0], random)
     pulled = done.pullback(c)[0]
     assert_close(
@@ -307,9 +307,7 @@ def test_the_engine_vmaps_over_replicas(float64):
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
-        response, meta_losses = bilevel.look_ahead(
-            model, params, buffers, lrs, 0.5 * d1, x, x_meta, y_meta, done
-        )
+        response, meta_losses = done.look_ahead(lrs, 0.5 * d1, x_meta, y_meta)
         w = weighting.zero_mean(
             weighting.update_weights(torch.full_like(p, 0.5), d1 * response, 60.0, 0.2), p, y
         )

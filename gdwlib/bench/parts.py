@@ -16,8 +16,8 @@ from gdwlib.bench.steps import contestants
 PARTS = {
     "forward": (bilevel, "forward"),
     "backward, for the virtual step or the last": (bilevel.ForwardPass, "pullback"),
-    "meta forward and backward": (bilevel, "meta_gradient"),
-    "forward-mode product": (bilevel, "tangent"),
+    "meta forward and backward": (bilevel.ForwardPass, "meta_gradient"),
+    "forward-mode product": (bilevel.ForwardPass, "tangent"),
 }
 REST = "everything else"
 

@@ -8,24 +8,48 @@ from gdwlib._types import Float, Int, Tensor
 from gdwlib.learner import Engine
 
 
-class MicroBatchPass:
-    """A forward pass in pieces, of which one at a time holds its activations; the counterpart of
-    `bilevel.ForwardPass`."""
+def add(total: bilevel.State, gradient: bilevel.State) -> None:
+    """Add a gradient to `total`, by parameter name."""
+    for name, value in gradient.items():
+        total[name] = total[name].add_(value) if name in total else value
 
-    def __init__(self, parts: list[bilevel.ForwardPass]):
-        self.parts, self.buffers = parts, parts[-1].buffers
-        self.sizes = [len(part.logits) for part in parts]
+
+class MicroBatchPass(bilevel.TrainPass):
+    """A forward pass in pieces, of which one at a time holds its activations."""
+
+    def __init__(self, parts: list[bilevel.ForwardPass], size: int):
+        self.parts, self.size = parts, size
+        self.params, self.buffers = parts[0].params, parts[-1].buffers
         self.logits = torch.cat([part.logits for part in parts])  # (n, C)
+        self.n = len(self.logits)
 
     def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[bilevel.State]:
-        """(Jᵀc,), the sum over the pieces."""
         total: bilevel.State = {}
-        for part, c_part in zip(self.parts, c.split(self.sizes), strict=True):
-            (gradient,) = part.pullback(c_part, last=True)
+        for part, c_part in zip(self.parts, c.split(self.size), strict=True):
+            add(total, part.pullback(c_part, last=True)[0])
             part.release_activations()
-            for name, value in gradient.items():
-                total[name] = total[name].add_(value) if name in total else value
         return (total,)
+
+    def release_activations(self) -> None:
+        pass  # nothing is held between the pieces
+
+    def meta_gradient(
+        self, theta_hat: bilevel.State, x_meta: Tensor, y_meta: Int[Tensor, " m"]
+    ) -> tuple[bilevel.State, Float[Tensor, " m"]]:
+        total: bilevel.State = {}
+        losses = []
+        for x, y in zip(x_meta.split(self.size), y_meta.split(self.size), strict=True):
+            share, values = self.parts[0].meta_gradient(theta_hat, x, y, len(x_meta))
+            add(total, share)
+            losses.append(values)
+        return total, torch.cat(losses)
+
+    def tangent(self, direction: bilevel.State) -> Float[Tensor, "n C"]:
+        tangents = []
+        for part in self.parts:
+            tangents.append(part.tangent(direction))
+            part.release_activations()
+        return torch.cat(tangents)
 
 
 class MicroBatches(Engine):
@@ -57,34 +81,4 @@ class MicroBatches(Engine):
             parts.append(bilevel.forward(model, params, buffers, piece, keep=False))
             parts[-1].release_activations()
             buffers = parts[-1].buffers
-        return MicroBatchPass(parts)
-
-    def look_ahead(
-        self,
-        model: nn.Module,
-        params: bilevel.State,
-        buffers: bilevel.State,
-        lrs: dict[str, float | Tensor],
-        c: Float[Tensor, "n C"] | None,
-        x: Tensor,
-        x_meta: Tensor,
-        y_meta: Int[Tensor, " m"],
-        forward_pass: MicroBatchPass,
-    ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
-        """As `bilevel.look_ahead`, of x (n, ...) and x_meta (m, ...)."""
-        n, m = len(x), len(x_meta)
-        theta_hat = params
-        if c is not None:
-            theta_hat = bilevel.virtual_step(params, lrs, forward_pass.pullback(c / n)[0])
-        v: bilevel.State = {}
-        losses = []
-        for x_part, y_part in zip(x_meta.split(self.size), y_meta.split(self.size), strict=True):
-            part, values = bilevel.meta_gradient(model, theta_hat, buffers, x_part, y_part, m)
-            losses.append(values)
-            v = {name: v[name] + value if name in v else value for name, value in part.items()}
-        d_v = {name: lrs[name] * v[name] for name in v}
-        tangents = []
-        for piece, done in zip(x.split(self.size), forward_pass.parts, strict=True):
-            tangents.append(bilevel.tangent(model, params, buffers, piece, d_v, done))
-            done.release_activations()
-        return -torch.cat(tangents) / n, torch.cat(losses)
+        return MicroBatchPass(parts, self.size)

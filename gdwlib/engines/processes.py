@@ -32,18 +32,29 @@ from gdwlib.engines.synced_batch_norm import SyncedBatchNorm
 from gdwlib.learner import LOCAL_ENGINE, Engine
 
 
-class ShardedPass:
-    """A forward pass of which each process has made its part; the counterpart of
-    `bilevel.ForwardPass`."""
+class ShardedPass(bilevel.TrainPass):
+    """A forward pass of which each process has made its part."""
 
-    def __init__(self, engine: "DataParallelEngine", part: bilevel.ForwardPass, count: int):
-        self.engine, self.part, self.count = engine, part, count
+    def __init__(self, engine: "DataParallelEngine", part: bilevel.ForwardPass, n: int):
+        self.engine, self.part, self.n, self.params = engine, part, n, part.params
         self.buffers = part.buffers  # the same everywhere, as batch norm's statistics are
-        self.logits = engine.all_gather(part.logits, count)  # (n, C)
+        self.logits = engine.all_gather(part.logits, n)  # (n, C)
 
     def pullback(self, c: Tensor, last: bool = False) -> tuple[bilevel.State]:
-        (gradient,) = self.part.pullback(c[self.engine.shard(self.count)], last=last)
+        (gradient,) = self.part.pullback(c[self.engine.shard(self.n)], last=last)
         return (self.engine.all_reduce_gradient(gradient),)
+
+    def release_activations(self) -> None:
+        self.part.release_activations()
+
+    def meta_gradient(self, theta_hat, x_meta: Tensor, y_meta: Tensor):
+        m = len(x_meta)
+        mine = self.engine.shard(m)
+        v, losses = self.part.meta_gradient(theta_hat, x_meta[mine], y_meta[mine], m)
+        return self.engine.all_reduce_gradient(v), self.engine.all_gather(losses, m)
+
+    def tangent(self, direction: bilevel.State) -> Tensor:
+        return self.engine.all_gather(self.part.tangent(direction), self.n)
 
 
 class DataParallelEngine(Engine):
@@ -67,24 +78,6 @@ class DataParallelEngine(Engine):
             self.with_synced_batch_norm(model), params, buffers, x[self.shard(len(x))], keep
         )
         return ShardedPass(self, part, len(x))
-
-    def look_ahead(
-        self, model, params, buffers, lrs, c, x, x_meta, y_meta, forward_pass: ShardedPass
-    ) -> tuple[Tensor, Tensor]:
-        """As `bilevel.look_ahead`."""
-        n, m = len(x), len(x_meta)
-        theta_hat = params
-        if c is not None:
-            theta_hat = bilevel.virtual_step(params, lrs, forward_pass.pullback(c / n)[0])
-        forward_pass.part.release_activations()
-        network, mine = self.with_synced_batch_norm(model), self.shard(m)
-        v, meta_losses = bilevel.meta_gradient(
-            network, theta_hat, buffers, x_meta[mine], y_meta[mine], m
-        )
-        v = self.all_reduce_gradient(v)
-        d_v = {name: lrs[name] * v[name] for name in v}
-        pushed = bilevel.tangent(network, params, buffers, x[self.shard(n)], d_v, forward_pass.part)
-        return -self.all_gather(pushed, n) / n, self.all_gather(meta_losses, m)
 
     def with_synced_batch_norm(self, model: nn.Module) -> nn.Module:
         """The network's structure, with batch norm over all processes' parts."""

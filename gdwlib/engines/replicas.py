@@ -84,7 +84,7 @@ def interleaved(tensors: list[Tensor]) -> Tensor:
 
 
 class JointPass:
-    """A forward pass of several replicas' batches; the counterpart of `bilevel.ForwardPass`."""
+    """A forward pass of several replicas' batches."""
 
     def __init__(
         self, requests: dict["Replica", tuple], wide: Callable[[nn.Module, int], nn.Module]
@@ -147,17 +147,11 @@ class JointPass:
             *(requests.get(member, some) for member in self.members), strict=True
         )
         k = len(self.members)
-        model, params, buffers, x = self.inputs
-        response, losses = bilevel.look_ahead(
-            model,
-            params,
-            buffers,
+        response, losses = self.forward_pass.look_ahead(
             self._rates(lrs),
             None if cs[0] is None else interleaved(list(cs)),
-            x,
             torch.cat(x_metas, 1),
             interleaved(list(y_metas)),
-            self.forward_pass,
         )
         responses = response.view(-1, k, response.shape[1]).unbind(1)  # K × (n, C)
         parts = zip(responses, losses.view(-1, k).unbind(1), strict=True)  # K × ((n, C), (m,))
@@ -181,8 +175,8 @@ class JointPass:
         }
 
 
-class ReplicaPass:
-    """A replica's share of a `JointPass`, in the place of a `bilevel.ForwardPass`."""
+class ReplicaPass(bilevel.TrainPass):
+    """A replica's share of a `JointPass`."""
 
     def __init__(self, replica: "Replica", joint: JointPass):
         self.replica, self.joint = replica, joint
@@ -191,6 +185,11 @@ class ReplicaPass:
 
     def pullback(self, c: Tensor, last: bool = False) -> tuple[bilevel.State]:
         return self.replica.request("pullback", (self.joint, last), (c,))
+
+    def look_ahead(self, lrs, c, x_meta: Tensor, y_meta: Tensor) -> tuple[Tensor, Tensor]:
+        return self.replica.request(
+            "look_ahead", (self.joint, c is None, x_meta.shape), (lrs, c, x_meta, y_meta)
+        )
 
 
 class Stop(BaseException):
@@ -230,11 +229,6 @@ class Replica(Engine):
     def forward(self, model, params, buffers, x, keep=True) -> ReplicaPass:
         key = (x.shape, x.dtype, frozenset(params), keep)
         return ReplicaPass(self, self.request("forward", key, (model, params, buffers, x, keep)))
-
-    def look_ahead(self, model, params, buffers, lrs, c, x, x_meta, y_meta, forward_pass):
-        return self.request(
-            "look_ahead", (forward_pass.joint, c is None, x_meta.shape), (lrs, c, x_meta, y_meta)
-        )
 
     def resume(self, answer) -> tuple | None:
         """Let the run go on with the answer to its request, to its next one; None: it has ended."""
