@@ -98,7 +98,7 @@ class TrainPass:
         x_meta: Tensor,
         y_meta: Int[Tensor, " m"],
     ) -> tuple[Float[Tensor, "n C"], Float[Tensor, " m"]]:
-        """How the meta loss after one virtual SGD step answers to the logit gradient that makes the
+        """How the meta loss after one virtual SGD step depends on the logit gradient that makes the
         step.
 
         Args:

@@ -243,8 +243,8 @@ class GDW:
         w, pull_weights, v_moved = vjp(weights_of, phi, has_aux=True)  # type: ignore[misc]  # (n, C) Eq. 4
 
         if make_meta_step:
-            # Step 2: the meta loss after the virtual step answers to ω (g) and, by the chain rule,
-            # to φ
+            # Step 2: the gradient of the meta loss after the virtual step, with respect to ω (g)
+            # and, by the chain rule, to φ
             c = weighting.manipulate(w, d1)  # (n, C) Eq. 2
             # (n, C) ∂L_meta/∂c, Eq. 9
             response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)

@@ -61,11 +61,11 @@ def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
     if config.is_table or not worst:
         return None
     try:
-        from gdwlib.companion import figures
+        from gdwlib.companion import suspect_figures
     except ModuleNotFoundError as error:
         print(
             f"no contact sheet: {error.name} is needed; pip install 'gdwlib[notebooks]'",
             file=sys.stderr,
         )
         return None
-    return figures.as_png(figures.contact_sheet(config, worst, data))
+    return suspect_figures.as_png(suspect_figures.contact_sheet(config, worst, data))

@@ -54,6 +54,9 @@ def step_parts(rows: Sequence[dict]) -> Figure:
     `bench.measure_parts` gives them."""
     table = pd.DataFrame(rows).pivot(index="step", columns="part", values="seconds")
     table = table[list(dict.fromkeys(row["part"] for row in rows))]  # in the order of a step
+    table.columns = table.columns.str.replace(
+        ", for the virtual step or the last", " (virtual and real step)"
+    )
     table = table.loc[table.sum(axis=1).sort_values(kind="stable").index].rename(index=NAMES)
     figure, axes = plt.subplots(figsize=(9.5, 0.33 * len(table) + 1.5))
     start = np.zeros(len(table))
@@ -74,29 +77,25 @@ def cost_growth(rows: Sequence[dict]) -> Figure:
     usual = {"num_classes": 10, "batch_size": 100, "depth": 32}
     labels = {"num_classes": "classes", "batch_size": "images a batch", "depth": "layers"}
     figure, grid = plt.subplots(1, 3, figsize=(9.5, 3.2), sharey=True)
-    dotted = False
+    looks: dict[str, dict] = {  # MWNet's line stays visible below GDW's
+        "mwnet": {"linewidth": 5, "markersize": 10, "alpha": 0.5},
+        "gdw": {"linewidth": 1.6, "markersize": 5},
+    }
     for axes, (key, label) in zip(grid, labels.items(), strict=True):
-        for step, colour in (("gdw", COLOURS["GDW"]), ("mwnet", COLOURS["MWNet"])):
+        for step, look in looks.items():
             others = usual.items() - {(key, usual[key])}
             chosen = sorted(
                 (r for r in rows if r["step"] == step and all(r[k] == v for k, v in others)),
                 key=lambda r: r[key],
             )
-            xs = [row[key] for row in chosen]
-            axes.plot(
-                xs, [row["time_ratio"] for row in chosen], "o-", color=colour, label=NAMES[step]
-            )
+            xs, colour = [row[key] for row in chosen], COLOURS[NAMES[step]]
+            times = [row["time_ratio"] for row in chosen]
+            axes.plot(xs, times, "o-", color=colour, label=NAMES[step], **look)
             quartiles = np.array([row["time_ratio_quartiles"] for row in chosen]).T
             axes.fill_between(xs, *quartiles, color=colour, alpha=0.2)
-            label_once = None if dotted else "operations"
-            axes.plot(
-                xs,
-                [row["operations_ratio"] for row in chosen],
-                ":",
-                color="black",
-                label=label_once,
-            )
-            dotted = True
+            operations = [row["operations_ratio"] for row in chosen]
+            name = "operations" if step == "gdw" else None
+            axes.plot(xs, operations, ":", color="black", label=name)
         axes.set(xlabel=label, xscale="log")
         axes.set_xticks(xs, [str(x) for x in xs])
         axes.minorticks_off()

@@ -31,7 +31,7 @@ class Weights(NamedTuple):
     weighted: np.ndarray  # p′ = ω′p / Σ ω′p
     before: np.ndarray  # p - y: plain training's gradient at the logits
     after: np.ndarray  # ω′ (p - y)
-    clipped: np.ndarray  # whether Eq. 11 wanted to move the weight by more than the clip
+    clipped: np.ndarray  # whether the clip has shortened Eq. 11's step of the weight
 
 
 def weights(
@@ -48,8 +48,9 @@ def weights(
     """What Algorithm 1 makes of image `row` of the batch, had it another label or other
     probabilities.
 
-    How the meta loss answers to the image's logits is taken from the real step and held fixed, in
-    g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij. As things were, the weights are those of the real step.
+    The derivative of the meta loss by the image's logits is taken from the real step and held
+    fixed, in g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij. As things were, the weights are those of the
+    real step.
 
     Args:
         case: from `gdwlib.single_image_step`.
@@ -103,7 +104,8 @@ def weights(
     moved = weighting.update_weights(omega.expand_as(batch), batch, rate, clip)[row][None]  # (1, C)
     constrained = bool(case["zero_mean"]) if zero_mean is None else zero_mean
     second = weighting.zero_mean(moved, p, t) if constrained else moved
-    step = rate * batch[row] / batch.abs().sum()
+    shortened = (rate * batch[row] / batch.abs().sum()).abs() > clip  # (C,)
+    set_by_constraint = (torch.arange(len(shortened)) == t) & constrained  # (C,)
     return Weights(
         p=p[0].numpy(),
         first=omega[0].numpy(),
@@ -111,7 +113,7 @@ def weights(
         weighted=(second * p / (second * p).sum())[0].numpy(),
         before=d1[0].numpy(),
         after=weighting.manipulate(second, d1)[0].numpy(),
-        clipped=(step.abs() > clip).numpy(),
+        clipped=(shortened & ~set_by_constraint).numpy(),
     )
 
 
@@ -152,8 +154,8 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
         axes.legend(
             fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2, frameon=False
         )
-    for j, text in enumerate(panels[0].get_yticklabels()):
-        text.set_color(WRONG if j in (true, label) and true != label else "black")
+    for j, colour in ((label, WRONG), (true, CLEAN)):
+        panels[0].get_yticklabels()[j].set_color(colour)
     lowest = min(0.0, found.second.min())
     panels[0].set_xlim(1.1 * lowest, 1.1 * max(1.0, found.second.max()))
     panels[1].set_xlim(0, 1)
@@ -161,7 +163,7 @@ def figure(case: Case, classes: Sequence[str], row: int | None = None, **changes
         panels[0].text(0.02, j + 0.2, "clipped", fontsize=7, va="center", color="white")
     drawn.supxlabel(
         f"Σ ω′(p − y) = {found.after.sum().round(3) + 0:.3f} (Eq. 5 wants 0); "
-        f"{found.clipped.sum()} of {len(place)} steps clipped",
+        f"steps clipped: {found.clipped.sum()}",
         fontsize=9, x=0.01, ha="left",
     )  # fmt: skip
     return set_provenance(drawn, [str(case["run"])])

@@ -1,10 +1,8 @@
 """The paper's tables and its Figures 5 and 6, drawn from our records. The look, and what other
 notebooks draw, is in plots.py. Accuracies and shares are percent, gains points."""
 
-import io
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,18 +23,11 @@ from gdwlib.companion.plots import (
     OTHERS,
     PALETTE,
     WRONG,
-    gallery,
     provenance,
-    set_provenance,
-    style,
 )
 from gdwlib.companion.tables import records_of, row_name
 from gdwlib.companion.verdicts import CONTRADICTED, REPRODUCED, UNDECIDED
-from gdwlib.data.image_files import open_image
-from gdwlib.runs.config import RunConfig
-from gdwlib.runs.label_errors import Suspect
 from gdwlib.runs.records import RunRecord
-from gdwlib.runs.training import load_split
 
 VERDICTS = {REPRODUCED: PALETTE[2], CONTRADICTED: PALETTE[3], UNDECIDED: PALETTE[7]}
 
@@ -223,9 +214,9 @@ def second_smallest(records: Sequence[RunRecord]) -> Figure:
 def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Figure:
     """What the meta step asks of images by their loss (`gdwlib.gradient_alignment`): a row for
     each setting, a column for each epoch. Each point is a fifth of the training images; the
-    number beside it is how many percent of their labels are wrong."""
+    number below it is how many percent of their labels are wrong."""
     figure, grid = plt.subplots(
-        len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey="row", squeeze=False
+        len(found), len(epochs), figsize=(9.5, 0.9 + 2.6 * len(found)), sharey=True, squeeze=False
     )
     lines = (
         ("alignment_right", CLEAN, "label right"),
@@ -242,27 +233,21 @@ def alignment_by_loss(found: dict[str, list[dict]], epochs: Sequence[int]) -> Fi
                     else {"marker": ".", "linewidth": 1.2}
                 )
                 axes.plot(part["loss"], part[column], color=colour, label=label, **thick)
-            for loss, alignment, wrong in part[["loss", "alignment", "wrong"]].itertuples(
-                index=False
-            ):
-                axes.annotate(
-                    f"{wrong:.0f}%",
-                    (loss, alignment),
-                    xytext=(0, 7),
-                    textcoords="offset points",
+            for loss, wrong in part[["loss", "wrong"]].itertuples(index=False):
+                axes.text(
+                    *(loss, 0.03, f"{wrong:.0f}%"),
+                    transform=axes.get_xaxis_transform(),
                     ha="center",
                     fontsize=8,
-                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 0.8},
-                    zorder=5,
                 )
             axes.axhline(0, color="0.3", linewidth=0.9)
             axes.set_title(f"{name}, epoch {epoch}", fontsize=10)
-            axes.margins(x=0.08)
+            axes.margins(x=0.08, y=0.15)
         row[0].set_ylabel("alignment (nats)")
     for axes in grid[-1]:
         axes.set_xlabel("loss (nats)")
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    labels[-1] = "all; beside it, how many of the labels are wrong"
+    labels[-1] = "all; along the bottom, how many of the labels are wrong"
     figure.legend(handles, labels, loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
 
@@ -331,97 +316,3 @@ def verdict_intervals(found: pd.DataFrame, xlabel: str) -> Figure:
     axes.set_xlabel(xlabel)
     figure.legend(loc="outside upper center", ncols=3, fontsize=9, frameon=False)
     return figure
-
-
-def contact_sheet(
-    config: RunConfig,
-    worst: Sequence[Suspect],
-    data: Path | str | None = None,
-    true: Sequence[str] | None = None,
-) -> Figure:
-    """The most suspect images of a run's training set: the file's name, the label given, the score
-    and the label proposed; where the `true` labels are known, also these, and frames in their
-    colours."""
-    style()
-    if config.data_folder is not None:
-        images = [_thumbnail(Path(config.data_folder, row.id)) for row in worst]
-    else:
-        split = load_split(config, data)
-        at = {str(id_): k for k, id_ in enumerate(split.train.ids)}
-        images = [np.asarray(split.train.images)[at[row.id]] for row in worst]
-    captions = [
-        f"{_short(Path(row.id).name)}\n{_short(row.label)}\n{row.score:.2f}"
-        + f" → {_short(row.proposed_label)}" * (row.proposed_label != row.label)
-        for row in worst
-    ]
-    if true is not None:
-        captions = [f"{text}\nis {name}" for text, name in zip(captions, true, strict=True)]
-    figure = gallery(
-        images,
-        captions,
-        [None] * len(worst)
-        if true is None
-        else [row.label == name for row, name in zip(worst, true, strict=True)],
-        grey="gray_r" if config.dataset.startswith("fashion") else "gray",
-    )
-    figure.supxlabel(
-        f"{config.run_id}: file; label given; how probably it is wrong → the label proposed",
-        fontsize=8,
-        color="0.35",
-        x=0.01,
-        ha="left",
-    )
-    return set_provenance(figure, [config.run_id])
-
-
-def _thumbnail(path: Path) -> np.ndarray:
-    image = open_image(path, at_least=120)
-    image.thumbnail((120, 120))
-    array = np.asarray(image)
-    return array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= 16 else f"{label[:15]}…"
-
-
-def as_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
-
-
-def detectors(rows: pd.DataFrame) -> Figure:
-    """How well wrong labels are found (benchmarks/detectors.py): a panel for each measure, a
-    colour for each detector, a dot for each seed."""
-    measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
-    figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-    for axes, (name, head) in zip(grid, measures.items(), strict=True):
-        sns.stripplot(
-            rows,
-            x=name,
-            y="setting",
-            hue="detector",
-            dodge=True,
-            jitter=False,
-            size=7,
-            alpha=0.8,
-            palette=[COLOURS["GDW"], COLOURS["Base"], *OTHERS[:2]],
-            ax=axes,
-            legend=axes is grid[0],
-        )
-        axes.set(xlabel=head, ylabel=None)
-        for edge in range(1, rows["setting"].nunique()):
-            axes.axhline(edge - 0.5, color="0.85", linewidth=0.8)
-    handles, names = grid[0].get_legend_handles_labels()
-    grid[0].get_legend().remove()
-    figure.legend(handles, names, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
-    figure.supxlabel(
-        "small preset; each dot is a seed; python benchmarks/detectors.py",
-        fontsize=8,
-        color="0.35",
-        x=0.01,
-        ha="left",
-    )
-    return set_provenance(figure, ["figures/detectors.json"])

@@ -25,7 +25,7 @@ PALETTE = sns.color_palette("colorblind")
 # one colour for a method everywhere, one pair for right and wrong, and the rest for what is neither
 COLOURS = {"GDW": PALETTE[0], "MWNet": PALETTE[1], "Base": PALETTE[7], "meta set only": PALETTE[4]}
 CLEAN, WRONG = PALETTE[2], PALETTE[3]
-OTHERS = [PALETTE[k] for k in (9, 5, 8, 6)]
+OTHERS = [PALETTE[9], PALETTE[5], (0.2, 0.2, 0.2), PALETTE[8]]
 
 
 def _position(name: str) -> tuple[int, str]:
@@ -130,17 +130,16 @@ def learning_curves(
     axes.legend(title=None, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     if pointed_out is not None:
         method, seed = title(pointed_out[0]), pointed_out[1]
-        lines = frame[frame["method"] == method].pivot(
-            index="epoch", columns="seed", values="accuracy"
-        )
-        if seed in lines:
-            # where, in the second half, it is easiest to tell from the others
+        lines = frame.pivot(index="epoch", columns=["method", "seed"], values="accuracy")
+        if (method, seed) in lines:
+            # where, in the second half, it is easiest to tell from all others
             late = lines[lines.index > lines.index.max() / 2]
-            epoch = (late[seed] - late.mean(axis=1)).abs().idxmax()
+            own = late.pop((method, seed))
+            epoch = late.sub(own, axis=0).abs().min(axis=1).idxmax()
             axes.annotate(
                 f"{method}, seed {seed}",
-                (epoch, lines[seed][epoch]),
-                xytext=(18, -22),
+                (epoch, own[epoch]),
+                xytext=(16, -14),
                 textcoords="offset points",
                 fontsize=9,
                 arrowprops={"arrowstyle": "->", "color": "0.3"},
@@ -185,7 +184,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
                 share = np.full(chosen.sum(), 100 / chosen.sum())
                 common = dict(bins=bins, weights=share, color=colour)
                 axes.hist(weights[chosen], **common, alpha=0.35, label=label)
-                # the outline stays readable where one heap covers the other
+                # the outline stays readable where one group covers the other
                 axes.hist(weights[chosen], **common, histtype="step", linewidth=1.4)
             axes.set_title(
                 f"{title(method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
@@ -305,7 +304,7 @@ def curves_by(
     frame = pd.concat(
         [part.assign(series=name) for name, part in frames.items()], ignore_index=True
     )
-    others = iter([*OTHERS[1:], OTHERS[0]])  # the first is much like GDW's
+    others = itertools.cycle([*OTHERS[1:], OTHERS[0]])  # the first is much like GDW's
     palette = {name: COLOURS[name] if name in COLOURS else next(others) for name in frames}
     for axes, column in zip(grid[0], columns, strict=True):
         sns.lineplot(

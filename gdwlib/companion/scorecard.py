@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from gdwlib.companion.claims import CLAIMS
@@ -69,9 +70,11 @@ def differences(
             said = claim.text.split(" (our reading")[0]
             shown = [Finding(f"{said}: mean of {known}{of} comparisons", result.together)]
         for finding in shown:
-            if finding.found is not None and finding.claimed in (MORE, LESS):
-                side = "< 0" if finding.claimed == LESS else "> 0"
-                found = finding.found
+            found = finding.found
+            of_accuracies = finding.contrast is not None or finding.claimed in (MORE, LESS)
+            if found is not None and of_accuracies:
+                low, high = finding.claimed
+                side = f"< {high:g}" if np.isfinite(high) else f"> {low:g}"
                 # of a printed lead, whether there is one at all
                 alone = replace(finding, printed=None).verdict
                 verdict = result.verdict if claim.many else alone

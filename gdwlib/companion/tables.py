@@ -93,10 +93,10 @@ def compare(
     Columns: `level`, `method`, `recipe`; `paper`, `paper std` (of CIFAR-10 where the data set is
     not the paper's), and `elsewhere`, what another paper prints; `ours`, `std`, `seeds`: mean and
     standard deviation over seeds of the mean of the last five epochs; `difference` to the paper's,
-    at its size (its own data sets, preset `paper`); `best epoch`, for information; `over MWNet`,
-    `over Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of gain`: SAME or
-    OPPOSITE, the signs of the paper's and ours, OPEN where one of them is not clear of chance (ours
-    by its 95% interval, the paper's by two standard errors), else "".
+    at its size (its own data sets, preset `paper`); `best epoch`, for information; `GDW over
+    it`, `over Base`: paired intervals (`Interval` or None); `paper over Base`; `sign of gain`: SAME
+    or OPPOSITE, the signs of the paper's and ours, OPEN where one of them is not clear of chance
+    (ours by its 95% interval, the paper's by two standard errors), else "".
     """
     table = TABLES[number]
     published = dataset if dataset in PUBLISHED else "cifar10"
@@ -107,9 +107,7 @@ def compare(
     ):
         own = config.recipe == "paper"  # the paper's row, not the authors'
         common = {"dataset": dataset, "preset": preset} | table.setting(level)
-        mwnet, base = (
-            evidence.runs(RunConfig(method=name, **common)) for name in ("mwnet", "base")
-        )
+        gdw, base = (evidence.runs(RunConfig(method=name, **common)) for name in ("gdw", "base"))
         runs = evidence.runs(config)
         finals = np.array([final_accuracy(record) for record in runs.values()])
         paper = paper_cell(number, published, level, config.method) if own else None
@@ -128,7 +126,7 @@ def compare(
             "best epoch": np.mean([record.result["best_accuracy"] for record in runs.values()])
             if runs
             else np.nan,
-            "over MWNet": None if own and config.method == "mwnet" else paired(runs, mwnet),
+            "GDW over it": None if own and config.method == "gdw" else paired(gdw, runs),
             "over Base": gain,
             "paper over Base": paper[0] - paper_base[0] if paper and paper_base else np.nan,
             "sign of gain": _agreement(
@@ -217,7 +215,7 @@ def readable(frame: pd.DataFrame) -> pd.DataFrame:
                 for value, std in zip(frame["difference"], frame["paper std"], strict=True)
             ],
             "best epoch": frame["best epoch"].map(number),
-            "over MWNet, 95%": frame["over MWNet"].map(test),
+            "GDW over it, 95%": frame["GDW over it"].map(test),
             "over Base, 95%": frame["over Base"].map(test),
             "paper over Base": [number(value, True) for value in frame["paper over Base"]],
             "sign of gain": frame["sign of gain"].replace("", "–"),
@@ -291,7 +289,7 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
     head = f"Table {table.number}. {table.title} (%): {dataset}"
     note = "ours: mean ± std over seeds of the mean of the last five epochs "
     note += "(all, where there are fewer)"
-    note += "; “over …” is paired by seed, in points"
+    note += "; what one method has over another is paired by seed, in points"
     note += "; “sign of gain”: the paper's gain over Base and ours; "
     note += "open: one of them is not clear of chance"
     if not frame["elsewhere"].isna().all():
