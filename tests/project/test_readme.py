@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import gdwlib
+from gdwlib import bench
 from gdwlib.cli.main import parser
 from gdwlib.companion import paper_tables, tables
 from gdwlib.companion.evidence import Evidence
@@ -90,6 +91,62 @@ def test_the_costs_of_each_scale_are_counted():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert "\n".join(module.table("paper", ["small", "half", "paper"])) in TEXT
+
+
+def rows_under(head):
+    """The rows of a chapter's table, each a list of cells."""
+    (table,) = re.findall(rf"\n{re.escape(head)}\n\|[-|]+\n((?:\|.*\n)+)", TEXT)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def measured():
+    return bench.results(None)["torch2.15.0-cpu2-float32"]
+
+
+def test_what_a_step_costs_was_measured(measured):
+    by_step = {row["step"]: row for row in measured["steps"]["rows"]}
+    plain = by_step["plain SGD"]
+    names = {
+        "GDW": "gdw",
+        "MWNet": "mwnet",
+        "GDW, `save_memory=True`": "gdw, save_memory",
+        "the same GDW step by double backward": "gdw, double backward",
+        "the same, with the published code's detours": "gdw, as published",
+    }
+    rows = rows_under(
+        "| step | seconds | × SGD | × double backward | peak memory × SGD | operations × SGD |"
+    )
+    assert [names.get(name, name) for name, *_ in rows] == ["plain SGD", *names.values()]
+    for name, seconds, *ratios in rows:
+        row = by_step[names.get(name, name)]
+        assert seconds == f"{row['seconds']:.3f}", name
+        found = (
+            row["time_ratio"],
+            row["time_of_second_order_ratio"],
+            row["peak_mib"] / plain["peak_mib"],
+            row["operations_ratio"],
+        )
+        assert ratios == [f"{ratio:.2f}" for ratio in found], name
+
+
+def test_what_seeds_together_cost_was_measured(measured):
+    ways = ("in groups", "vmap", "processes")
+    found = {
+        (row["depth"], row["size"], row["batch_size"], row["replicas"], row["way"]): row
+        for row in measured["replicas"]["rows"]
+    }
+    rows, network, batch = (
+        rows_under("| network | batch | seeds | in groups | vmap | processes |"),
+        "",
+        "",
+    )
+    assert len(rows) * (len(ways) + 1) == len(found)
+    for own_network, own_batch, seeds, *ratios in rows:
+        network, batch = own_network or network, own_batch or batch
+        depth, size = map(int, re.match(r"ResNet-(\d+), (\d+)×", network).groups())
+        ours = [found[depth, size, int(batch), int(seeds), way]["time_ratio"] for way in ways]
+        assert ratios == [f"{ratio:.2f}" for ratio in ours], (network, seeds)
 
 
 def test_a_table_from_python(small_is_smoke):
