@@ -4,10 +4,14 @@ import argparse
 import dataclasses
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
+
 from gdwlib.cli.flags import at_least
+from gdwlib.cli.pictures import write_picture
 from gdwlib.data import DATASETS, NOISES, OwnData
 from gdwlib.engines import processes
 from gdwlib.methods import METHODS
@@ -20,6 +24,7 @@ from gdwlib.runs.records import RunRecord
 from gdwlib.sweeps.in_process import run_replicas
 
 HELP = "train one run, resume it, or show its record"
+SHOWN = 3  # classes whose accuracy is printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,7 +105,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def print_record(record: RunRecord, before: float) -> None:
-    """A finished run, in three lines at most."""
+    """A finished run, in a few lines."""
     if (record.path / "result.json").stat().st_mtime < before:
         print(
             "a finished record; nothing was trained (delete its folder to train it again)",
@@ -117,5 +122,38 @@ def print_record(record: RunRecord, before: float) -> None:
             f"{record.result['seconds']:.0f} s"
         )
     print(f"{record.path}\n{summary_text}")
+    if record.confusion is not None:
+        for line in confusion_in_words(*record.confusion):
+            print(line)
+        write_picture(
+            record.path / "confusion.png",
+            "confusion matrix",
+            partial(_drawn, record),
+        )
     if isinstance(DATASETS[record.config["dataset"]], OwnData):
         print(f"which labels are probably wrong: python -m gdwlib suspects {record.path}")
+
+
+def _drawn(record: RunRecord) -> Any:
+    from gdwlib.companion import plots
+
+    plots.style()
+    return plots.confusion_matrix(*record.confusion)  # type: ignore[misc]  # there is one
+
+
+def confusion_in_words(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:
+    """The classes that the network knows least, of those with test examples, and what they are
+    taken for; counts (C, C)."""
+    tested = np.flatnonzero(counts.sum(1)).tolist()
+    lowest = sorted(tested, key=lambda c: counts[c, c] / counts[c].sum())
+    shown = lowest if len(lowest) <= SHOWN + 1 else lowest[:SHOWN]
+    said = [f"{classes[c]} {100 * counts[c, c] / counts[c].sum():.0f}%" for c in shown]
+    of = "" if len(shown) == len(lowest) else f", the lowest {len(shown)} of {len(lowest)}"
+    yield f"accuracy by class after the last epoch{of}: {', '.join(said)}"
+    wrong = counts - np.diag(counts.diagonal())
+    true, taken = divmod(int(wrong.argmax()), len(wrong))
+    if wrong[true, taken]:
+        yield (
+            f"most often mistaken: {classes[true]} for {classes[taken]}, {wrong[true, taken]} of "
+            f"{counts[true].sum()}"
+        )

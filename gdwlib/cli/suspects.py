@@ -3,13 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from gdwlib.cli.flags import at_least
+from gdwlib.cli.pictures import write_picture
 from gdwlib.data.own.spelling import as_csv
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.files import write_file
 from gdwlib.runs.label_errors import suspects
-from gdwlib.runs.records import RunRecord
 from gdwlib.runs.run_folder import open_record
 
 HELP = "which training labels are probably wrong, by a finished run"
@@ -48,24 +49,19 @@ def main(args: argparse.Namespace) -> None:
         print(f"{row.score:.3f}  {row.id:{width}}  {row.label} -> {row.proposed_label}")
     doubtful = sum(row.score > 0.5 for row in found)
     print(f"{doubtful} of {len(found)} labels are more probably wrong than right\n{to}")
-    sheet = _contact_sheet(record, found[: args.sheet], args.folders.data)
-    if sheet is not None:
-        write_file(to.with_suffix(".png"), sheet)
-        print(to.with_suffix(".png"))
-
-
-def _contact_sheet(record: RunRecord, worst: list, data: Path) -> bytes | None:
-    """A contact sheet of the worst; None for a table, for no images, and where there is no
-    matplotlib."""
-    config = RunConfig.of_record(record.config)
-    if config.is_table or not worst:
-        return None
-    try:
-        from gdwlib.companion import suspect_figures
-    except ModuleNotFoundError as error:
+    if doubtful < len(found) / 200:
         print(
-            f"no contact sheet: {error.name} is needed; pip install 'gdwlib[notebooks]'",
+            "hardly any label is doubted: either nearly all are right, or the network has learned "
+            "them by heart, the wrong ones too, and this list says nothing; a column that gives the "
+            "label away does that, and a long training without augmentation",
             file=sys.stderr,
         )
-        return None
-    return suspect_figures.as_png(suspect_figures.contact_sheet(config, worst, data))
+    worst, config = found[: args.sheet], RunConfig.of_record(record.config)
+    if worst and not config.is_table:
+
+        def contact_sheet() -> Any:
+            from gdwlib.companion import suspect_figures
+
+            return suspect_figures.contact_sheet(config, worst, args.folders.data)
+
+        write_picture(to.with_suffix(".png"), "contact sheet", contact_sheet)

@@ -231,9 +231,20 @@ def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) ->
     images. given, true: (N,)."""
     counts = np.zeros((len(classes), len(classes)))
     np.add.at(counts, (true, given), 1)
-    shares = pd.DataFrame(100 * counts / counts.sum(1, keepdims=True), classes, classes)
-    figure, axes = plt.subplots(figsize=(8.5, 6.2))
+    return _matrix(counts, classes, "label given")
+
+
+def confusion_matrix(classes: Sequence[str], counts: np.ndarray) -> Figure:
+    """What the network takes the test examples of each class for, in percent of the class; counts
+    (C, C), a row for each true class."""
+    return _matrix(counts, classes, "class by the network")
+
+
+def _matrix(counts: np.ndarray, classes: Sequence[str], xlabel: str) -> Figure:
+    shares = pd.DataFrame(100 * counts / np.maximum(counts.sum(1, keepdims=True), 1))
     few = len(classes) <= 20
+    shares.columns = shares.index = pd.Index(classes)
+    figure, axes = plt.subplots(figsize=(8.5, 6.2))
     sns.heatmap(
         shares,
         ax=axes,
@@ -246,9 +257,9 @@ def noise_matrix(given: np.ndarray, true: np.ndarray, classes: Sequence[str]) ->
         square=True,
         xticklabels=few,
         yticklabels=few,
-        cbar_kws={"label": "images of the true class (%)"},
+        cbar_kws={"label": "examples of the true class (%)"},
     )
-    axes.set(xlabel="label given", ylabel="true class")
+    axes.set(xlabel=xlabel, ylabel="true class")
     axes.tick_params(axis="x", labelrotation=45)
     axes.tick_params(axis="y", labelrotation=0)
     return figure

@@ -1,7 +1,6 @@
 """Figures of suspected labels: the sheet of images for `python -m gdwlib suspects`, and how good
 such lists are."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,13 +67,6 @@ def _thumbnail(path: Path) -> np.ndarray:
 
 def _short(label: str) -> str:
     return label if len(label) <= 16 else f"{label[:15]}…"
-
-
-def as_png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
 
 
 def detectors(rows: pd.DataFrame) -> Figure:

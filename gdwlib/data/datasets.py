@@ -189,6 +189,6 @@ DATASETS: dict[str, Dataset | OwnData] = {
         folder_fingerprint,
     ),
     "table": OwnData(
-        "data_file", ("label_column", "trusted", "test"), open_table, table_fingerprint
+        "data_file", ("labels", "label_column", "trusted", "test"), open_table, table_fingerprint
     ),
 }

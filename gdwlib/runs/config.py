@@ -90,7 +90,8 @@ class RunConfig:
     data_folder: str | None = setting(None, "folder: your images, a folder of them for each class")
     data_file: str | None = setting(None, "table: a CSV file with a header, a row for each example")
     labels: str | None = setting(
-        None, "folder: a CSV file of image and label, before what the folders say"
+        None,
+        "folder, table: a CSV file of id and label, before what the folders or the table say",
     )
     label_column: str | None = setting(
         None, "folder, table: of CSV files; where not given, label, class or target"

@@ -90,14 +90,34 @@ class DeviceLoader:
     def test_accuracy(self, model: nn.Module, engine: Engine = LOCAL_ENGINE) -> float | None:
         """Percent of the test images, in eval mode; each process counts a part of them. None: there
         is no test set."""
-        if self.test is None or self.test_labels is None:
+        if self.test is None:
             return None
-        model.eval()
         right = torch.zeros((), dtype=torch.int64, device=self.device)
+        for y, predicted in self._tested(model, engine):
+            right += (predicted == y).sum()
+        return 100 * int(engine.all_reduce(right)) / len(self.test)
+
+    @torch.inference_mode()
+    def test_confusion(
+        self, model: nn.Module, num_classes: int, engine: Engine = LOCAL_ENGINE
+    ) -> np.ndarray | None:
+        """How many test images of each class (row) the network takes for each (column), (C, C).
+        None: there is no test set."""
+        if self.test is None:
+            return None
+        counts = torch.zeros((num_classes, num_classes), dtype=torch.int64)
+        for y, predicted in self._tested(model, engine):
+            counts.index_put_((y.cpu(), predicted.cpu()), torch.tensor(1), accumulate=True)
+        return engine.all_reduce(counts.to(self.device)).cpu().numpy()
+
+    def _tested(self, model: nn.Module, engine: Engine) -> Iterator[tuple[Tensor, Tensor]]:
+        """This process's test labels and what the network, in eval mode, takes their images for,
+        each (n,)."""
+        assert self.test_labels is not None
+        model.eval()
         labels = self.test_labels.split(EVAL_BATCH_SIZE)[engine.rank :: engine.world_size]
         for x, y in zip(self.parts(self.test, engine.rank, engine.world_size), labels, strict=True):
-            right += (model(x).argmax(1) == y).sum()
-        return 100 * int(engine.all_reduce(right)) / len(self.test)
+            yield y, model(x).argmax(1)
 
     @torch.inference_mode()
     def probabilities(self, model: nn.Module) -> np.ndarray:

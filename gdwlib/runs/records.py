@@ -8,6 +8,7 @@
       model.json      which network that is, its classes, and how its input is prepared
       checkpoint.pt   while running
       diverged.json   where it ended in NaN or infinity: why
+      confusion.csv   on one's own data with a test set: how many of each class are taken for which
       result.json     written last: its presence means "complete"; the others' SHA-256 sums
 
 Everything is written beside its place and moved there, so that a file is either whole or absent.
@@ -15,6 +16,7 @@ Percentages are percent; keys that differ from run to run end in `seconds` or `p
 that does not exist is null.
 """
 
+import csv
 import dataclasses
 from functools import cached_property
 from pathlib import Path
@@ -57,6 +59,16 @@ class RunRecord:
         there are none)."""
         with np.load(self.path / "examples.npz", allow_pickle=False) as arrays:
             return dict(arrays)
+
+    @cached_property
+    def confusion(self) -> tuple[list[str], np.ndarray] | None:
+        """The classes, and how many test examples of each (row) the trained network takes for each
+        (column), (C, C); of runs on one's own data that have a test set, else None."""
+        path = self.path / "confusion.csv"
+        if not path.is_file():
+            return None
+        (_, *classes), *rows = csv.reader(path.read_text().splitlines())
+        return classes, np.array([row[1:] for row in rows], dtype=int)
 
     def model(self, num_classes: int, channels: int) -> nn.Module:
         """The trained network, in eval mode. FileNotFoundError where the record came without

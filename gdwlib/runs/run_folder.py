@@ -122,6 +122,7 @@ class RunFolder:
                 "model.pt",
                 "model.json",
                 "weight_net.pt",
+                "confusion.csv",
             ):
                 (self.path / name).unlink(missing_ok=True)
 

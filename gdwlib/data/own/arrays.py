@@ -10,6 +10,7 @@ from gdwlib.data.dataset import Dataset
 from gdwlib.data.datasets import DATASETS
 from gdwlib.data.errors import DataError
 from gdwlib.data.own.rows import Rows, rows_of_arrays
+from gdwlib.data.own.spelling import Classes
 from gdwlib.data.own.table import build
 from gdwlib.data.randomness import rng
 
@@ -65,8 +66,10 @@ def add_table(
 def _taken_out(rows: Rows, per_class: int) -> tuple[Rows, Rows]:
     """The others, and `per_class` rows of each label, drawn once and for all."""
     draw, chosen = rng(0, "trusted"), []
-    for label in sorted({label for label in rows.labels if label is not None}):
-        where = [k for k, found in enumerate(rows.labels) if found == label]
+    classes = Classes(label for label in rows.labels if label is not None)
+    found = [None if label is None else classes.index(label) for label in rows.labels]
+    for c, label in enumerate(classes.names):
+        where = [k for k, own in enumerate(found) if own == c]
         if len(where) <= per_class:
             raise DataError(
                 f"trusted: {label!r} has {len(where)} examples, {per_class} are to be taken out"

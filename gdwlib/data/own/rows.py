@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from gdwlib.data.errors import DataError
-from gdwlib.data.image_files import UnusableFile
+from gdwlib.data.errors import DataError, suggestion
+from gdwlib.data.image_files import UnusableFile, refuse
 from gdwlib.data.own.listing import LABELS
 from gdwlib.data.own.spelling import (
+    Classes,
     column,
     normalised_label,
     read_csv,
@@ -98,6 +99,42 @@ def rows_of_csv(path: Path, label_column: str | None, need_labels: bool = True) 
         bad,
         remark,
     )
+
+
+def corrected(rows: Rows, path: Path, label_column: str | None) -> Rows:
+    """The table with the labels of a CSV file of id and label, as a list of suspects with some of
+    them corrected, in the place of its own.
+
+    Raises:
+        DataError: ids that no row has, labels that are no class of the table, by name.
+    """
+    header, *body = read_csv(path)
+    id_at, label_at = column(header, None, IDS), column(header, label_column, LABELS)
+    if id_at is None or label_at is None:
+        raise DataError(
+            f"{path}: needs a column of ids and one of labels, has {', '.join(header)}; name the "
+            "latter with --label-column"
+        )
+    classes = Classes(label for label in rows.labels if label is not None)
+    position = {id_: k for k, id_ in enumerate(rows.ids)}
+    labels, bad = list(rows.labels), []
+    given: dict[str, str] = {}  # by id
+    for row in body:
+        id_ = row[id_at] if id_at < len(row) else ""
+        label = normalised_label(row[label_at]) if label_at < len(row) else None
+        if id_ not in position:
+            bad.append(UnusableFile(id_ or "a row without an id", "no row of the table"))
+        elif label is None:
+            bad.append(UnusableFile(id_, "no label"))
+        elif classes.index(label) is None:
+            known = suggestion(label, classes.names)
+            bad.append(UnusableFile(id_, f"no class {label!r} in the table{known}"))
+        elif given.setdefault(id_, label) != label:
+            bad.append(UnusableFile(id_, f"listed twice, as {given[id_]!r} and {label!r}"))
+        else:
+            labels[position[id_]] = label
+    refuse(path, bad, len(body), "corrections", skip_bad=None)
+    return Rows(rows.columns, labels, rows.ids, rows.bad, rows.remark)
 
 
 def distinct(names: Sequence[str]) -> list[str]:

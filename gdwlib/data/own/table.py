@@ -21,10 +21,8 @@ from gdwlib.data.own.columns import Scaling
 from gdwlib.data.own.fingerprint import check_unchanged, content_digest
 from gdwlib.data.own.folder import dataset_of
 from gdwlib.data.own.named import NamedFiles
-from gdwlib.data.own.rows import Rows, rows_of_csv
-from gdwlib.data.own.spelling import (
-    Classes,
-)
+from gdwlib.data.own.rows import Rows, corrected, rows_of_csv
+from gdwlib.data.own.spelling import Classes
 
 
 def build(
@@ -105,25 +103,27 @@ def build(
 
 
 def open_table(files: NamedFiles) -> Dataset:
-    """The data set that a `RunConfig` names by its fields data_file, label_column, trusted, test,
-    skip_bad."""
+    """The data set that a `RunConfig` names by its fields data_file, labels, label_column, trusted,
+    test, skip_bad."""
     check_unchanged(files, fingerprint)
     where = Path(files.data_file or "")
     trusted, test = (
         None if spec is None or spec.isdigit() else rows_of_csv(Path(spec), files.label_column)
         for spec in (files.trusted, files.test)
     )
-    return build(rows_of_csv(where, files.label_column), trusted, test, where, files.skip_bad)
+    train = rows_of_csv(where, files.label_column)
+    if files.labels:
+        train = corrected(train, Path(files.labels), files.label_column)
+    return build(train, trusted, test, where, files.skip_bad)
 
 
 def fingerprint(files: NamedFiles) -> str:
     """A digest of the files' contents."""
     whole = hashlib.blake2b(digest_size=8)
-    for what, spec in (
-        ("data_file", files.data_file),
-        ("trusted", files.trusted),
-        ("test", files.test),
-    ):
+    named = {"data_file": files.data_file, "trusted": files.trusted, "test": files.test}
+    if files.labels:
+        named["labels"] = files.labels
+    for what, spec in named.items():
         if spec is None or spec.isdigit():
             whole.update(f"{what} {spec}\n".encode())
         elif Path(spec).is_file():

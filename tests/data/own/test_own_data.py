@@ -15,6 +15,7 @@ from PIL import Image
 
 import gdwlib
 from gdwlib.cli.main import main
+from gdwlib.cli.run import confusion_in_words
 from gdwlib.data import DataError
 from gdwlib.data.image_files import open_image
 from gdwlib.data.own.spelling import Classes, normalised_label, read_csv
@@ -62,6 +63,22 @@ def config_of(root, **fields):
 
 def split_of(root, **fields):
     return gdwlib.load_split(config_of(root, **fields))
+
+
+def test_the_classes_known_least_are_printed():
+    counts = np.array(
+        [[9, 1, 0, 0, 0], [0, 0, 0, 0, 0], [0, 7, 2, 1, 0], [0, 0, 0, 10, 0], [5, 0, 0, 0, 5]]
+    )
+    assert list(confusion_in_words("abcde", counts)) == [
+        "accuracy by class after the last epoch: c 20%, e 50%, a 90%, d 100%",
+        "most often mistaken: c for b, 7 of 10",
+    ]
+    lowest, _ = confusion_in_words(
+        "abcdef", np.diag([5, 4, 3, 2, 1, 6]) + np.eye(6, k=1, dtype=int)
+    )
+    assert lowest.startswith("accuracy by class after the last epoch, the lowest 3 of 6: e 50%, d")
+    (only,) = confusion_in_words("ab", np.diag([2, 3]))
+    assert only == "accuracy by class after the last epoch: a 100%, b 100%"
 
 
 def test_a_folder_a_class(tmp_path):
@@ -383,6 +400,12 @@ def test_from_a_folder_to_suspects_and_predictions(tmp_path, capsys):
     (run,) = (outputs / "runs").iterdir()
     said = capsys.readouterr().out
     assert f"python -m gdwlib suspects {run}" in said and "test accuracy" in said
+    assert "accuracy by class after the last epoch: " in said and f"{run}/confusion.png" in said
+    classes, counts = gdwlib.open_record(run).confusion
+    last = gdwlib.open_record(run).result["last_accuracy"]
+    assert 100 * counts.trace() / counts.sum() == pytest.approx(last)
+    with Image.open(run / "confusion.png") as picture:
+        assert min(picture.size) > 200
 
     assert main(["suspects", str(run)]) == 0
     assert "of 90 labels are more probably wrong" in capsys.readouterr().out

@@ -98,6 +98,57 @@ def test_from_a_csv_file_to_suspects_and_predictions(tmp_path, capsys):
     assert "columns are missing that the training table has: c" in capsys.readouterr().err
 
 
+def test_corrected_labels_count_before_the_tables_own(tmp_path, capsys):
+    paths, true, wrong = files(tmp_path, count=60)
+    before = config_of(paths)
+    at = np.flatnonzero(wrong)[:5]
+    rows = [(f"train{k}", CLASSES[true[k]].upper(), "low", "0.9") for k in at]
+    path = write(tmp_path / "corrected.csv", ["id", "label", "proposed_label", "score"], rows)
+    after = config_of(paths, labels=path)
+    assert after.run_id != before.run_id
+    own, new = (gdwlib.load_split(config) for config in (before, after))
+    changed = np.flatnonzero(own.given != new.given)
+    assert set(new.train.ids[changed]) == {f"train{k}" for k in at}
+    assert all(new.given[changed] == true[[int(i[5:]) for i in new.train.ids[changed]]])
+
+    rows = [("train3", "hihg"), ("train99", "low"), ("train4", ""), ("", "low")]
+    rows += [("train5", "low"), ("train5", "high")]
+    path = write(tmp_path / "odd.csv", ["id", "label"], rows)
+    with pytest.raises(DataError) as caught:
+        gdwlib.load_split(config_of(paths, labels=path, skip_bad=True))
+    for text in (
+        "5 of 6 corrections cannot be used",
+        "train3: no class 'hihg' in the table; did you mean 'high'?",
+        "train99: no row of the table",
+    ):
+        assert text in str(caught.value), str(caught.value)
+    path = write(tmp_path / "none.csv", ["name", "what"], [("train3", "low")])
+    with pytest.raises(DataError, match="needs a column of ids and one of labels, has name, what"):
+        gdwlib.load_split(config_of(paths, labels=path))
+
+
+def test_spellings_are_folded_where_trusted_rows_are_drawn():
+    x, y = numbers(60)
+    labels = [CLASSES[c].upper() if k % 2 else CLASSES[c] for k, c in enumerate(y)]
+    gdwlib.add_table("spelled", x, labels, trusted=4)
+    split = gdwlib.load_split(gdwlib.RunConfig(dataset="spelled", preset="smoke"))
+    del DATASETS["spelled"]
+    assert len(split.classes) == 3 and np.bincount(split.meta.labels).tolist() == [4, 4, 4]
+
+
+def test_a_list_that_doubts_nothing_says_so(tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    y = draw.integers(0, 2, 120)
+    rows = [[repr(float(draw.normal())), repr(float(5 * c)), "no" if c else "yes"] for c in y]
+    train = write(tmp_path / "train.csv", ["noise", "tells", "label"], rows)
+    flags = ["--dataset", "table", "--data-file", train, "--trusted", "10", "--epochs", "20"]
+    assert main(["run", *flags, "--outputs", str(tmp_path)]) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    assert main(["suspects", str(run)]) == 0
+    said = capsys.readouterr()
+    assert "0 of 100 labels" in said.out and "hardly any label is doubted" in said.err
+
+
 def test_n_a_class_are_taken_out(tmp_path):
     paths, *_ = files(tmp_path)
     split = gdwlib.load_split(config_of(paths, trusted="10"))
