@@ -12,6 +12,8 @@ replicas.
 """
 
 import contextlib
+import functools
+import importlib
 import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -24,11 +26,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from gdwlib._types import Float, Int, Tensor
 from gdwlib.forward_mode import Recording, Reusing
 from gdwlib.weighting import cross_entropy
-
-with warnings.catch_warnings(), contextlib.suppress(ImportError):
-    # what jvp imports when first used; it makes PyTorch warn of a deprecation of its own
-    warnings.simplefilter("ignore")
-    import torch._decomp.decompositions_for_jvp
 
 State = dict[str, Tensor]  # parameters or buffers by name
 RandomState = tuple[Tensor, Tensor | None]  # of the host's generator and the accelerator's
@@ -116,6 +113,15 @@ class TrainPass:
         return -self.tangent({name: lrs[name] * v[name] for name in v}) / self.n, meta_losses
 
 
+@functools.cache
+def _import_rules() -> None:
+    """What jvp imports when first used, which takes seconds and makes PyTorch warn of a deprecation
+    of its own."""
+    with warnings.catch_warnings(), contextlib.suppress(ImportError):
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
+
+
 class ForwardPass(TrainPass):
     """One pass of a whole batch. keep=False: it holds its activations only while they are used, for
     the price of a second pass when they are used again."""
@@ -179,6 +185,7 @@ class ForwardPass(TrainPass):
         return pullback(mean, retain_graph=False)[0], values
 
     def tangent(self, direction: State) -> Float[Tensor, "n C"]:
+        _import_rules()
         model, params, buffers, x = self._inputs
         _, outputs, intact = self.activations
 

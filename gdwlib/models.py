@@ -8,7 +8,6 @@ All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). 
 from collections.abc import Callable
 
 import torch
-import torchvision
 from torch import nn
 from torch.nn import functional as F
 
@@ -96,6 +95,8 @@ def resnet18(num_classes: int, channels: int = 3) -> nn.Module:
             f"model: resnet18 takes images of 3 channels, these have {channels}; use resnet32 or "
             "resnet8"
         )
+    import torchvision  # takes seconds, and is seldom needed
+
     return torchvision.models.resnet18(num_classes=num_classes)
 
 

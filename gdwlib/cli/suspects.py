@@ -52,8 +52,8 @@ def main(args: argparse.Namespace) -> None:
     if doubtful < len(found) / 200:
         print(
             "hardly any label is doubted: either nearly all are right, or the network has learned "
-            "them by heart, the wrong ones too, and this list says nothing; a column that gives the "
-            "label away does that, and a long training without augmentation",
+            "them by heart, the wrong ones too, and this list says nothing; a column that gives "
+            "the label away does that, and a long training without augmentation",
             file=sys.stderr,
         )
     worst, config = found[: args.sheet], RunConfig.of_record(record.config)

@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     try:
-        from gdwlib.companion import pages, paper_tables, tables
+        from gdwlib.companion import paper_tables, tables
         from gdwlib.companion.evidence import Evidence
     except ModuleNotFoundError as error:
         raise ValueError(
@@ -58,6 +58,8 @@ def main(args: argparse.Namespace) -> None:
     outputs = args.folders.outputs
     evidence = Evidence(outputs)
     if listed is not None:
+        from gdwlib.companion import pages  # and what draws, which takes seconds to import
+
         frame = pages.of_list(read_runs(listed), evidence)
         print(frame.to_string())
         if args.save:
@@ -78,6 +80,8 @@ def main(args: argparse.Namespace) -> None:
         frame = tables.largest(paper_tables.TABLES[int(args.table)], evidence, name, args.preset)
         print(tables.as_text(frame))
         if args.save:
+            from gdwlib.companion import pages
+
             print("\n".join(str(path) for path in pages.save_table(frame, evidence, outputs)))
     there = evidence.datasets() - {*paper_tables.PUBLISHED, args.dataset}
     others = [

@@ -106,6 +106,7 @@ def elsewhere() -> pd.DataFrame:
     return frame.assign(method=frame["method"].map(METHOD_OF))
 
 
+@cache
 def cell_elsewhere(number: int, dataset: str, level: float, method: str) -> float:
     """The mean that another paper prints, percent; NaN where none does."""
     cells, noise = elsewhere(), {2: "uniform", 3: "flip", 4: "imbalance"}[number]
@@ -113,6 +114,7 @@ def cell_elsewhere(number: int, dataset: str, level: float, method: str) -> floa
     return float(chosen["mean"].iloc[0]) if len(chosen) else float("nan")
 
 
+@cache
 def paper_cell(number: int, dataset: str, level: float, method: str) -> tuple[float, float] | None:
     """Mean and std that the paper prints, percent; None where it prints none."""
     cells = paper_numbers()

@@ -1,5 +1,6 @@
 """The paper's Tables 2 to 5 as data, and ours beside them."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -236,11 +237,13 @@ def largest(
     table: Table, evidence: Evidence, dataset: str, preset: str | None = None
 ) -> pd.DataFrame:
     """`compare`, by default of the largest preset that has records."""
-    frames = [
+    frames = (
         compare(table.number, evidence, dataset, name)
         for name in ([preset] if preset else reversed(PRESETS))
-    ]
-    return next((frame for frame in frames if frame["seeds"].any()), frames[0])
+    )
+    first = next(frames)
+    there = (frame for frame in itertools.chain([first], frames) if frame["seeds"].any())
+    return next(there, first)
 
 
 def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:

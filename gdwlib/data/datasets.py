@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torchvision
 
 from gdwlib.data.clothing1m import CLOTHING1M
 from gdwlib.data.dataset import Dataset, Images, OwnData
@@ -67,24 +66,23 @@ def fashion_full(folder: Path, train: bool) -> Images:
                     raw / name, f"{(raw / name).stat().st_size} bytes", f"{size}", "fashion-full"
                 )
             )
-    full = _fetched(torchvision.datasets.FashionMNIST, folder, train, "fashion-full")
+    full = _fetched("FashionMNIST", folder, train, "fashion-full")
     return Images(
         full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data))
     )
 
 
-def cifar(
-    published: type[torchvision.datasets.CIFAR10], name: str
-) -> Callable[[Path, bool], Images]:
+def cifar(class_name: str, name: str) -> Callable[[Path, bool], Images]:
     """A loader for torchvision's CIFAR10 or CIFAR100, every file compared with its published MD5
     sum."""
 
     def load(folder: Path, train: bool) -> Images:
+        published = _published(class_name)
         for file, md5 in published.train_list if train else published.test_list:
             path = folder / published.base_folder / file
             if path.is_file() and (found := hashlib.md5(path.read_bytes()).hexdigest()) != md5:
                 raise DataError(_altered(path, f"MD5 {found}", md5, name))
-        full = _fetched(published, folder, train, name)
+        full = _fetched(class_name, folder, train, name)
         images = np.ascontiguousarray(full.data.transpose(0, 3, 1, 2))  # (N, 3, 32, 32)
         return Images(images, np.array(full.targets, np.int64), np.arange(len(images)))
 
@@ -98,9 +96,17 @@ def _altered(path: Path, found: str, expected: str, name: str) -> str:
     )
 
 
-def _fetched(published: type, folder: Path, train: bool, name: str) -> Any:
+def _published(class_name: str) -> Any:
+    """A class of torchvision.datasets. What only names data sets does not wait the seconds that
+    torchvision takes to import."""
+    import torchvision
+
+    return getattr(torchvision.datasets, class_name)
+
+
+def _fetched(class_name: str, folder: Path, train: bool, name: str) -> Any:
     try:
-        return published(folder, train=train, download=True)
+        return _published(class_name)(folder, train=train, download=True)
     except (
         OSError,
         RuntimeError,
@@ -111,7 +117,7 @@ def _fetched(published: type, folder: Path, train: bool, name: str) -> Any:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(
             f"{name}: not complete in {folder} and could not be downloaded ({reason}); "
-            f"put torchvision's {published.__name__} files there, or run "
+            f"put torchvision's {class_name} files there, or run "
             f"`python -m gdwlib data {name}` with a network"
         ) from error
 
@@ -157,12 +163,8 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
-CIFAR10 = Dataset(
-    CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR10, "cifar10")
-)
-CIFAR100 = Dataset(
-    CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar(torchvision.datasets.CIFAR100, "cifar100")
-)
+CIFAR10 = Dataset(CIFAR10_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar("CIFAR10", "cifar10"))
+CIFAR100 = Dataset(CIFAR100_CLASSES, CIFAR_MEAN, CIFAR_STD, cifar("CIFAR100", "cifar100"))
 
 
 def with_human_labels(dataset: Dataset, file: str, keys: dict[str, str]) -> Dataset:

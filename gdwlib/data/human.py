@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torchvision
 
 from gdwlib.data.errors import DataError
 
@@ -91,6 +90,8 @@ def _arrays(path: Path) -> dict:
 
 
 def _fetch(path: Path) -> None:
+    import torchvision  # takes seconds, and is seldom needed
+
     try:
         url = f"{SITE}/raw/main/data/{path.name}"
         torchvision.datasets.utils.download_url(url, str(path.parent), path.name, FILES[path.name])

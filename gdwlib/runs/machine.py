@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 import gdwlib
 from gdwlib.runs.config import ALGORITHM_VERSION
@@ -60,6 +59,8 @@ def environment(
     device: torch.device, replicas: int = 1, processes: int = 1, runs_per_gpu: int | None = None
 ) -> dict:
     """What the numbers depend on beside the configuration."""
+    import torchvision  # takes seconds, and is needed where a run is trained alone
+
     git = [
         "git",
         "-C",

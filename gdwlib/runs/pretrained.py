@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 
 import torch
-import torchvision
 
 from gdwlib.data.errors import DataError
 
@@ -17,6 +16,8 @@ def imagenet_weights() -> dict[str, torch.Tensor]:
         DataError: not there and not to be downloaded, or another file than torchvision publishes
             (which is not opened).
     """
+    import torchvision  # takes seconds, and is seldom needed
+
     url = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     prefix = path.stem.rsplit("-", 1)[1]  # of its SHA-256 sum
