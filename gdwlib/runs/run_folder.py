@@ -55,8 +55,7 @@ class RunFolder:
                     if self.path.exists() and not self.path.is_dir():
                         raise
                 except filelock.Timeout:
-                    by = read_json(owner) or {"pid": "?", "host": "?"}
-                    who = f"process {by['pid']} on {by['host']} is training this run"
+                    who = f"{self._owner()} is training this run"
                     if wait is None:
                         raise RunLocked(f"{self.path}: {who}; wait for it or stop it") from None
                     wait(f"{who}; waiting for it")
@@ -71,6 +70,21 @@ class RunFolder:
                 (self.path / "lock").unlink(missing_ok=True)
                 self.path.rmdir()  # where nothing has come of it, as when the data are missing
             lock.release()
+
+    def _owner(self) -> str:
+        by = read_json(self.path / "owner.json") or {"pid": "?", "host": "?"}
+        return f"process {by['pid']} on {by['host']}"
+
+    def trained_by(self) -> str | None:
+        """Which process is training this run now; None where none is."""
+        lock = filelock.FileLock(self.path / "lock")
+        try:
+            if (self.path / "lock").exists():
+                lock.acquire(timeout=0)
+                lock.release()
+        except filelock.Timeout:
+            return self._owner()
+        return None
 
     def load(self) -> tuple[RunRecord | None, str | None]:
         """The complete record, or None and, where files are there but wrong, what is wrong with

@@ -73,6 +73,7 @@ class Sweep:
     def train(self) -> int:
         """Train what is missing, then draw the tables and the report. → how many runs have
         failed."""
+        self._say_what_others_train()
         self._discard_damaged()
         start = time.time()
         finished, left = 0, list(self.missing)
@@ -133,6 +134,18 @@ class Sweep:
 
     def _log_size(self, config: RunConfig) -> int:
         return self._log(config).stat().st_size if self._log(config).exists() else 0
+
+    def _say_what_others_train(self) -> None:
+        """What is waited for, as after a sweep that was killed and has left its runs behind."""
+        folders = {c.run_id: RunFolder(self.folders.outputs, c) for c in self.missing}
+        held = {name: by for name, folder in folders.items() if (by := folder.trained_by())}
+        if held:
+            self.say(
+                f"{len(held)} of them are being trained by other processes (of a sweep that was "
+                "killed?) and are waited for:"
+            )
+        for name, by in held.items():
+            self.say(f"    {name}: {by}")
 
     def _discard_damaged(self) -> None:
         """Snakemake takes a result.json for a finished run; `missing` says that these are not."""

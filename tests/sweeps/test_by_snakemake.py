@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import torch
 import gdwlib
 from gdwlib.cli.main import main
 from gdwlib.engines import devices
+from gdwlib.runs.folders import Folders
 from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps import by_snakemake
 from gdwlib.sweeps.campaigns import to_line
@@ -136,6 +138,20 @@ def finished(tmp_path_factory):
     sweep = start(a_list(outputs, [*RUNS[:2], diverging]), outputs)
     told = sweep.communicate(timeout=300)[1]
     return outputs, sweep.returncode, told, diverging
+
+
+def test_a_sweep_says_at_once_what_it_waits_for(tmp_path):
+    folders, said = Folders.named(tmp_path), []
+    sweep = by_snakemake.Sweep(
+        by_snakemake.write_list(RUNS, "mine", tmp_path), list(RUNS), folders, [], said.append
+    )
+    sweep._say_what_others_train()
+    assert not said and not any(RunFolder(tmp_path, config).path.exists() for config in RUNS)
+    with RunFolder(tmp_path, RUNS[1]).locked():
+        sweep._say_what_others_train()
+    assert said[0].startswith("1 of them are being trained by other processes")
+    assert said[1:] == [f"    {RUNS[1].run_id}: process {os.getpid()} on {socket.gethostname()}"]
+    assert RunFolder(tmp_path, RUNS[1]).trained_by() is None
 
 
 def test_a_failed_run_is_told_and_the_others_are_shown(finished):
