@@ -22,6 +22,7 @@ import argparse
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.machine import environment
 from gdwlib.runs.training import build_method, load_split
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "fashion, uniform 40%": {"dataset": "fashion", "noise": "uniform", "noise_ratio": 0.4},
     "CIFAR-10, uniform 40%": {"dataset": "cifar10", "noise": "uniform", "noise_ratio": 0.4},
     "CIFAR-10, flip 40%": {"dataset": "cifar10", "noise": "flip", "noise_ratio": 0.4},
@@ -90,8 +91,8 @@ def measure(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
     held_out = out_of_fold(base, split, args)
     at_given = np.arange(len(labels)), labels
     scores = {
-        "suspects": label_errors.ranked(probs["gdw"], labels)[2],
-        "suspects of Base": label_errors.ranked(probs["base"], labels)[2],
+        "suspects": label_errors.rank_label_errors(probs["gdw"], labels)[2],
+        "suspects of Base": label_errors.rank_label_errors(probs["base"], labels)[2],
         "loss": -np.log(probs["base"][at_given]),
         "cleanlab": confident_learning(held_out, labels),
     }
@@ -123,7 +124,7 @@ def of_run(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndar
     record = gdwlib.run(config, outputs=args.outputs, data=args.data)
     if not (record.path / "model.pt").is_file():
         record = gdwlib.run(config, outputs=args.folds, data=args.data)
-    return label_errors.probabilities(record, split)
+    return label_errors.predicted_probabilities(record, split)
 
 
 def out_of_fold(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndarray:

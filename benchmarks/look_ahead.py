@@ -20,6 +20,7 @@ made again. The result, outputs/figures/look_ahead.json, has the runs that are t
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ OPTIMIZERS = {
     ),
     "AdamW": lambda params, config: torch.optim.AdamW(params, 1e-3),
 }
-STEPS = {
+STEPS: dict[str, dict[str, Any]] = {
     "as it is": {},
     "× 10": {"virtual_lr": lambda lr: 10 * lr},
     "× 100": {"virtual_lr": lambda lr: 100 * lr},
@@ -126,10 +127,7 @@ def trained(noise: str, optimizer: str, method: str, step: str, seed: int, data:
                 used = out.class_weights.gather(1, batch.y[:, None])[:, 0]  # (n,) ω_t
                 weights[batch.index.numpy()] = used.numpy()
         schedule.step()
-        model.eval()
-        with torch.inference_mode():
-            found = torch.cat([model(x).argmax(1) for x in loader.parts(loader.test)])
-        accuracy.append(100 * float((found == loader.test_labels).double().mean()))
+        accuracy.append(loader.test_accuracy(model) or 0.0)
     row = {"accuracy": float(np.mean(accuracy[-5:])), "best": max(accuracy)}
     if gdw is not None:
         row |= {

@@ -14,8 +14,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from gdwlib import bilevel, weighting
 from gdwlib.bench import Setting, as_text, keep, result_path
@@ -34,13 +36,13 @@ def measure_replicas(
     each. Seconds a step, and over the first."""
     rows = []
     for count in counts:
-        ways = {
+        ways: dict[str, Callable[..., Callable[..., float]]] = {
             "one after another": one_after_another,
             "in groups": in_groups,
             "vmap": by_vmap,
             "processes": in_processes,
         }
-        seconds = {name: [] for name in ways}
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
         open_ways = {name: way(setting, count) for name, way in ways.items()}
         for round_ in range(rounds + 1):
             for name, way in open_ways.items():
@@ -112,13 +114,15 @@ def by_vmap(setting: Setting, count: int) -> Callable[[], float]:
     model = models[0]
     params, buffers = torch.func.stack_module_state(models)
     params = {name: value.detach() for name, value in params.items()}
-    lrs = dict.fromkeys(params, 0.1)
+    lrs: dict[str, float | Tensor] = dict.fromkeys(params, 0.1)
     data = [
         torch.stack(parts)
         for parts in zip(*(setting.batch(k)[:4] for k in range(count)), strict=True)
     ]
 
-    def step(params, buffers, x, y, x_meta, y_meta):
+    def step(
+        params: dict, buffers: dict, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor
+    ) -> tuple:
         done = bilevel.forward(model, params, buffers, x)
         p = weighting.probabilities(done.logits)
         d1 = weighting.logit_gradient(p, y)
@@ -166,7 +170,7 @@ def in_processes(setting: Setting, count: int) -> Callable[..., float]:
     return round_
 
 
-def worker(setting: Setting, seed: int, threads: int, pipe) -> None:
+def worker(setting: Setting, seed: int, threads: int, pipe: Any) -> None:
     torch.set_num_threads(threads)
     keep_freed_memory()
     torch.manual_seed(seed)
@@ -190,8 +194,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     keep_freed_memory()  # as a run does
     rows = []
-    for changes in (dict(depth=32), dict(depth=8, size=14), dict(depth=8, size=16, batch_size=16)):
-        setting = Setting(device=args.device, **changes)
+    for setting in (
+        Setting(device=args.device, depth=32),
+        Setting(device=args.device, depth=8, size=14),
+        Setting(device=args.device, depth=8, size=16, batch_size=16),
+    ):
         rows += measure_replicas(
             setting, [2, 4], args.rounds, lambda text: print(text, file=sys.stderr)
         )
