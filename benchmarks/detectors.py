@@ -28,15 +28,13 @@ import numpy as np
 import torch
 
 import gdwlib
-from gdwlib.data import Images, Split
-from gdwlib.data.randomness import rng, torch_seed
-from gdwlib.runs import label_errors
+from gdwlib.data import Split
+from gdwlib.runs import folds, label_errors
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import project_folder
-from gdwlib.runs.loading import DeviceLoader
 from gdwlib.runs.machine import environment
-from gdwlib.runs.training import build_method, load_split
+from gdwlib.runs.training import load_split
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "fashion, uniform 40%": {"dataset": "fashion", "noise": "uniform", "noise_ratio": 0.4},
@@ -44,7 +42,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CIFAR-10, flip 40%": {"dataset": "cifar10", "noise": "flip", "noise_ratio": 0.4},
     "CIFAR-10N, worst": {"dataset": "cifar10n", "label_set": "worst"},
 }
-FOLDS = 5
 
 
 def main() -> None:
@@ -88,7 +85,7 @@ def measure(name: str, seed: int, args: argparse.Namespace) -> list[dict]:
     split = load_split(gdw, args.data)
     labels, wrong = split.given, split.given != split.train.labels  # (N,)
     probs = {config.method: of_run(config, split, args) for config in (gdw, base)}  # (N, C)
-    held_out = out_of_fold(base, split, args)
+    held_out = kept_out_of_fold(base, split, args)
     at_given = np.arange(len(labels)), labels
     scores = {
         "suspects": label_errors.rank_label_errors(probs["gdw"], labels)[2],
@@ -127,7 +124,7 @@ def of_run(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndar
     return label_errors.predicted_probabilities(record, split)
 
 
-def out_of_fold(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndarray:
+def kept_out_of_fold(config: RunConfig, split: Split, args: argparse.Namespace) -> np.ndarray:
     """(N, C): of each image by the one of five networks that has not trained on it."""
     path = args.folds / f"{config.run_id}.npz"
     digest = hashlib.sha256(split.given.tobytes() + split.train.ids.tobytes()).hexdigest()
@@ -135,43 +132,10 @@ def out_of_fold(config: RunConfig, split: Split, args: argparse.Namespace) -> np
         with np.load(path, allow_pickle=False) as arrays:
             if str(arrays["digest"]) == digest:
                 return arrays["probs"]
-    count = len(split.given)
-    fold_of = rng(config.seed, "folds").permutation(count) % FOLDS
-    probs = np.empty((count, len(split.classes)))
-    for fold in range(FOLDS):
-        out, rest = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-        probs[out] = trained_on(config, split, rest, out, fold)
+    probs = folds.out_of_fold(config, split, with_trusted=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, probs=probs, digest=digest)
     return probs
-
-
-def trained_on(
-    config: RunConfig, split: Split, rest: np.ndarray, out: np.ndarray, fold: int
-) -> np.ndarray:
-    """Base on some of the training images and the trusted ones; → what it says of the images left
-    out."""
-    part, meta = split.train.take(rest), split.meta
-    images = Images(
-        *(
-            np.concatenate([getattr(of, name) for of in (part, meta)])
-            for name in ("images", "labels", "ids")
-        )
-    )
-    given = np.concatenate([split.given[rest], meta.labels])
-    held = split.train.take(out)
-    here = Split(images, given, meta, held, split.classes, split.mean, split.std, split.wrong_rate)
-    torch.manual_seed(torch_seed(config.seed, "fold", fold))
-    loader = DeviceLoader(config, here, torch.device("cpu"))
-    model, method = build_method(config, here, loader)
-    for epoch in range(config.epochs):
-        method.start_epoch(epoch)
-        model.train()
-        for batch in loader.batches(epoch):
-            method.step(batch)
-    model.eval()
-    with torch.inference_mode():
-        return torch.cat([model(x).double().softmax(1) for x in loader.parts(loader.test)]).numpy()
 
 
 def confident_learning(probs: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -111,12 +111,21 @@ def mlp(num_classes: int, features: int) -> nn.Module:
     return nn.Sequential(*hidden, nn.Linear(widths[-1], num_classes))
 
 
+def linear(num_classes: int, features: int) -> nn.Module:
+    """For tables: multinomial logistic regression of the features (n, F)."""
+    return nn.Linear(features, num_classes)
+
+
 MODELS: dict[str, Callable[[int, int], nn.Module]] = {
+    "linear": linear,
     "mlp": mlp,
     "resnet8": resnet8,
     "resnet18": resnet18,
     "resnet32": resnet32,
 }
+
+
+FOR_TABLES = ("linear", "mlp")
 
 
 class WeightNet(nn.Module):

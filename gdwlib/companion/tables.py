@@ -248,7 +248,8 @@ def largest(
 
 def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
     """What a reader of `readable` needs first: of the last level that has records Base, MWNet, GDW
-    and the methods with the highest means, `rows` together; accuracies and gains over Base."""
+    and the methods with the highest means, `rows` together; accuracies, gains over Base and GDW's
+    leads."""
     known = frame[frame["seeds"] > 0]
     level = known["level"].iloc[-1] if len(known) else frame["level"].iloc[-1]
     there = frame[(frame["level"] == level) & (frame["recipe"] == "paper")]
@@ -257,8 +258,9 @@ def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
     chosen = pd.concat([there[first], others]).sort_values("ours", ascending=False)
     chosen.attrs = frame.attrs
     text = readable(chosen)
-    wanted = ("paper", "ours", "over Base", "paper over Base", "sign of gain")
-    return text[[name for name in text.columns if name.startswith(wanted)]]
+    wanted = ("paper", "ours", "over Base", "GDW over it", "paper over Base", "sign of gain")
+    text = text[[name for name in text.columns if name.startswith(wanted)]]
+    return text.replace(r", p .*", "", regex=True)
 
 
 def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:

@@ -26,7 +26,7 @@ from gdwlib.methods.settings import (
     setting,
     suggestion,
 )
-from gdwlib.models import MODELS
+from gdwlib.models import FOR_TABLES, MODELS
 from gdwlib.runs.presets import PRESETS, RECIPES, SCHEDULES, recipe_fields
 
 ALGORITHM_VERSION = 1  # raised when results change by more than rounding; part of every run id
@@ -220,8 +220,8 @@ class RunConfig:
             ),
             (
                 "model",
-                (self.model == "mlp") == self.is_table,
-                "mlp for a table, and for images another",
+                (self.model in FOR_TABLES) == self.is_table,
+                f"{' or '.join(FOR_TABLES)} for a table, and for images another",
             ),
             (
                 "pretrained",

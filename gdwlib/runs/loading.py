@@ -120,13 +120,12 @@ class DeviceLoader:
             yield y, model(x).argmax(1)
 
     @torch.inference_mode()
-    def probabilities(self, model: nn.Module) -> np.ndarray:
-        """(N, C) float64 of the training images, in eval mode and not augmented, in the split's
-        order."""
+    def probabilities(self, model: nn.Module, images: Any = None) -> np.ndarray:
+        """(N, C) float64 of the training images, or of others of this loader, in eval mode and not
+        augmented, in their order."""
         model.eval()
-        return torch.cat(
-            [model(x).double().softmax(1).cpu() for x in self.parts(self.train)]
-        ).numpy()
+        parts = self.parts(self.train if images is None else images)
+        return torch.cat([model(x).double().softmax(1).cpu() for x in parts]).numpy()
 
 
 class StreamingLoader(DeviceLoader):

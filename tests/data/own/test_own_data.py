@@ -341,7 +341,10 @@ def test_wrong_layouts_are_told_apart(tmp_path, change, message):
             "trusted: /nowhere.csv is neither a folder nor a file nor",
         ),
         ({"data_folder": ".", "trusted": "3", "data_file": "x"}, "data_file: is for dataset table"),
-        ({"data_folder": ".", "trusted": "3", "model": "mlp"}, "model: must be mlp for a table"),
+        (
+            {"data_folder": ".", "trusted": "3", "model": "mlp"},
+            "model: must be linear or mlp for a table",
+        ),
     ],
 )
 def test_fields_that_do_not_fit_are_refused_by_name(fields, message):

@@ -14,6 +14,8 @@ from gdwlib.cli.main import main
 from gdwlib.data import DATASETS, DataError
 from gdwlib.data.own.columns import CUT, Scaling, decimal_comma, number
 from gdwlib.data.own.rows import Rows, rows_of_arrays, rows_of_csv
+from gdwlib.runs.folds import out_of_fold
+from gdwlib.runs.label_errors import rank_label_errors
 
 CLASSES = ("high", "low", "mid")
 
@@ -125,6 +127,23 @@ def test_corrected_labels_count_before_the_tables_own(tmp_path, capsys):
     path = write(tmp_path / "none.csv", ["name", "what"], [("train3", "low")])
     with pytest.raises(DataError, match="needs a column of ids and one of labels, has name, what"):
         gdwlib.load_split(config_of(paths, labels=path))
+
+
+def test_a_linear_network_and_rows_judged_by_networks_that_have_not_seen_them(tmp_path):
+    paths, true, wrong = files(tmp_path)
+    config = config_of(paths, model="linear", epochs=10)
+    record = gdwlib.run(config, outputs=tmp_path)
+    assert record.final_accuracy > 80
+    assert sum(p.numel() for p in record.model(3, 3).parameters()) == 3 * 3 + 3
+    split = gdwlib.load_split(config)
+    probs = out_of_fold(config, split)
+    assert probs.shape == (len(split.given), 3) and np.allclose(probs.sum(1), 1)
+    assert np.array_equal(probs, out_of_fold(config, split))
+    here = wrong[[int(id_.removeprefix("train")) for id_ in split.train.ids]]
+    first = rank_label_errors(probs, split.given)[0][: here.sum()]
+    assert here[first].mean() > 0.75
+    with pytest.raises(ValueError, match="model: must be linear or mlp for a table"):
+        config_of(paths, model="resnet8")
 
 
 def test_spellings_are_folded_where_trusted_rows_are_drawn():
