@@ -296,19 +296,20 @@ def test_damaged_files_are_named(tmp_path, monkeypatch):
         DATASETS["cifar10"].load(tmp_path, True)
 
 
-def test_a_failed_download_is_one_line_that_says_what_to_do(tmp_path):
+def test_a_failed_download_is_one_line_that_says_what_to_do(tmp_path, monkeypatch):
     class Unreachable:
         train_list, test_list, base_folder = [["a", "0" * 32]], [], "folder"
 
         def __init__(self, *_, **__):
             raise RuntimeError("URLError: name resolution failed\nat line 5")
 
+    monkeypatch.setattr("torchvision.datasets.CIFAR10", Unreachable)
     with pytest.raises(
         DataError,
         match=r"^cifar10: not complete in .* could not be downloaded "
         r"\(URLError: name resolution failed\)",
     ):
-        cifar(Unreachable, "cifar10")(tmp_path, True)
+        cifar("CIFAR10", "cifar10")(tmp_path, True)
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
