@@ -114,9 +114,9 @@ class TrainPass:
 
 
 @functools.cache
-def _import_rules() -> None:
-    """What jvp imports when first used, which takes seconds and makes PyTorch warn of a deprecation
-    of its own."""
+def prepare_jvp() -> None:
+    """Import what jvp imports when first used, which takes seconds, and hide that PyTorch warns of
+    a deprecation of its own on the way."""
     with warnings.catch_warnings(), contextlib.suppress(ImportError):
         warnings.simplefilter("ignore")
         importlib.import_module("torch._decomp.decompositions_for_jvp")
@@ -185,7 +185,7 @@ class ForwardPass(TrainPass):
         return pullback(mean, retain_graph=False)[0], values
 
     def tangent(self, direction: State) -> Float[Tensor, "n C"]:
-        _import_rules()
+        prepare_jvp()
         model, params, buffers, x = self._inputs
         _, outputs, intact = self.activations
 
