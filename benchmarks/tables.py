@@ -18,8 +18,8 @@ list of suspects with as many rows as there are wrong labels: ours is that of `g
 the run's network, and the same ranking out of fold; scikit-learn's is by the out-of-fold
 probability of the given label (five folds).
 
---choose shows what the default was chosen by: for each candidate the accuracy of GDW on trusted
-rows that a training has not seen, in five folds. Test rows play no part in it.
+--choose compares candidates for the default: of each the accuracy of GDW on trusted rows that a
+training has not seen, in five folds. Test rows play no part in it.
 Writes outputs/figures/tables.json.
 """
 

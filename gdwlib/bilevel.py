@@ -165,6 +165,7 @@ class ForwardPass(TrainPass):
     def pullback(self, c: Float[Tensor, "n C"], last: bool = False) -> tuple[State]:
         return self.activations.pullback(c, retain_graph=not last)
 
+    @torch.no_grad()
     def meta_gradient(
         self,
         theta_hat: State,

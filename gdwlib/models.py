@@ -1,8 +1,8 @@
 """Networks: the paper's CIFAR ResNets, torchvision's ResNet-18, one for tables, and the weighting
 network.
 
-All map images (n, channels, H, W), or `mlp` features (n, F), to logits (n, C). Any other
-`nn.Module` works as well; these are the ones a `RunConfig` can name.
+All map images (n, channels, H, W), or `linear` and `mlp` features (n, F), to logits (n, C). Any
+other `nn.Module` works as well; these are the ones a `RunConfig` can name.
 """
 
 from collections.abc import Callable

@@ -19,7 +19,10 @@ def write_picture(path: Path, what: str, draw: Callable[[], Any]) -> None:
             f"no {what}: {error.name} is needed; pip install 'gdwlib[notebooks]'", file=sys.stderr
         )
         return
+    import matplotlib.pyplot as plt
+
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
+    plt.close(figure)
     write_file(path, buffer.getvalue())
     print(path)

@@ -125,20 +125,17 @@ def print_record(record: RunRecord, before: float) -> None:
     if record.confusion is not None:
         for line in confusion_in_words(*record.confusion):
             print(line)
-        write_picture(
-            record.path / "confusion.png",
-            "confusion matrix",
-            partial(_drawn, record),
-        )
+        draw = partial(_drawn, *record.confusion)
+        write_picture(record.path / "confusion.png", "confusion matrix", draw)
     if isinstance(DATASETS[record.config["dataset"]], OwnData):
         print(f"which labels are probably wrong: python -m gdwlib suspects {record.path}")
 
 
-def _drawn(record: RunRecord) -> Any:
+def _drawn(classes: Sequence[str], counts: np.ndarray) -> Any:
     from gdwlib.companion import plots
 
     plots.style()
-    return plots.confusion_matrix(*record.confusion)  # type: ignore[misc]  # there is one
+    return plots.confusion_matrix(classes, counts)
 
 
 def confusion_in_words(classes: Sequence[str], counts: np.ndarray) -> Iterator[str]:

@@ -58,8 +58,8 @@ class MicroBatches(Engine):
 
         gdw = gdwlib.GDW(model, optimizer, 10, engine=gdwlib.MicroBatches(25))
 
-    On ResNet-32 with batches of 100 this takes a third of a plain step's memory where GDW takes
-    two plain steps', and 1.4 times as long as GDW.
+    On ResNet-32 with batches of 100 this takes a third of a plain step's memory, where GDW on whole
+    batches takes that of two (docs/speed.md).
 
     The numbers are those of the whole batch, up to the order of sums, unless batch norm ties its
     examples together: its statistics are those of the pieces.

@@ -100,11 +100,8 @@ class DeviceLoader:
     @torch.inference_mode()
     def test_confusion(
         self, model: nn.Module, num_classes: int, engine: Engine = LOCAL_ENGINE
-    ) -> np.ndarray | None:
-        """How many test images of each class (row) the network takes for each (column), (C, C).
-        None: there is no test set."""
-        if self.test is None:
-            return None
+    ) -> np.ndarray:
+        """How many test images of each class (row) the network takes for each (column), (C, C)."""
         counts = torch.zeros((num_classes, num_classes), dtype=torch.int64)
         for y, predicted in self._tested(model, engine):
             counts.index_put_((y.cpu(), predicted.cpu()), torch.tensor(1), accumulate=True)

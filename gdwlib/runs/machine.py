@@ -59,7 +59,7 @@ def environment(
     device: torch.device, replicas: int = 1, processes: int = 1, runs_per_gpu: int | None = None
 ) -> dict:
     """What the numbers depend on beside the configuration."""
-    import torchvision  # takes seconds, and is needed where a run is trained alone
+    import torchvision  # takes seconds; here because a training alone needs it
 
     git = [
         "git",

@@ -282,9 +282,9 @@ def _train(
             folder.write_metrics(metrics)
             bar.epoch_done(metrics[-1])
 
-    confusion = loader.test_confusion(model, len(split.classes), engine)
-    if isinstance(DATASETS[config.dataset], OwnData) and confusion is not None:
-        table = [(name, *row) for name, row in zip(split.classes, confusion.tolist(), strict=True)]
+    if isinstance(DATASETS[config.dataset], OwnData) and split.test is not None:
+        counts = loader.test_confusion(model, len(split.classes), engine).tolist()
+        table = [(name, *row) for name, row in zip(split.classes, counts, strict=True)]
         folder.write("confusion.csv", as_csv(("class", *split.classes), table))
     examples = {
         "ids": split.train.ids,
