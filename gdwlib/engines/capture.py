@@ -2,8 +2,9 @@
 more.
 
 A step of the paper's small network is thousands of small kernels, which Python launches one by one;
-a fast accelerator may wait for it. A recorded step is launched as a whole. (Written and tested
-without a GPU: the tests replay a log of a step's tensor operations in a graph's place.)
+a fast accelerator waits for it: on one NVIDIA H200 a step of GDW took 111 ms as usual and 23 ms
+recorded. (Where there is no GPU, the tests replay a log of a step's tensor operations in a graph's
+place.)
 """
 
 from collections.abc import Callable
@@ -25,11 +26,15 @@ class CudaGraph:
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+        # PyTorch refuses a pool that no graph has any more, while something of it lives on (the
+        # workspace that cuBLAS took there): the last graph is kept until the next one is recorded
+        self.last: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, work: Callable[[], StepResult]) -> tuple[Callable[[], None], StepResult]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, pool=self.pool):
             outcome = work()
+        self.last = graph
         return graph.replay, outcome
 
 

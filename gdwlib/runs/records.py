@@ -1,7 +1,8 @@
 """The files of a run, and who may write them.
 
     outputs/runs/<run_id>/
-      config.json     {"config": every field of RunConfig, "environment": versions, device, …}
+      config.json     {"config": every field of RunConfig, "environment": versions, device, …, and
+                      in "earlier" those in which its first epochs were trained, where they differ}
       metrics.jsonl   a line for each epoch
       examples.npz    per training example: id, given label, true label, last ω_t
       model.pt        the trained network; weight_net.pt the weighting network, where there is one

@@ -199,6 +199,18 @@ class RunFolder:
         for half in self.path.glob(".*.partial"):  # of processes killed while they wrote
             half.unlink(missing_ok=True)
 
+    def write_config(self, environment: dict, epochs: int) -> None:
+        """Write config.json. Where so many `epochs` are kept that were trained in another
+        environment, as on a GPU, or at another revision, its "earlier" says which, and up to which
+        epoch."""
+        before = (read_json(self.path / "config.json") or {}).get("environment") if epochs else None
+        if before is not None:
+            earlier = before.pop("earlier", [])
+            if before != environment:
+                earlier.append({"epochs": epochs} | before)
+            environment = environment | ({"earlier": earlier} if earlier else {})
+        self.write_json("config.json", {"config": vars(self.config), "environment": environment})
+
     def write_json(self, name: str, content: dict) -> None:
         self.write(name, (json.dumps(content, indent=1) + "\n").encode())
 

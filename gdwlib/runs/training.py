@@ -224,7 +224,7 @@ def _train(
     record = CudaGraph() if config.capture else None
     for learner in method.learners:
         learner.engine, learner.save_memory = engine, config.save_memory
-    folder.write_json("config.json", {"config": vars(config), "environment": about})
+    folder.write_config(about, len(metrics))
     if isinstance(DATASETS[config.dataset], OwnData):
         trusted = [
             (id_, split.classes[c])

@@ -5,6 +5,8 @@ operation of a step, refuses reading a number back to Python (as a recording doe
 operations on the very tensors they were recorded with.
 """
 
+import contextlib
+
 import pytest
 import torch
 from test_cuda import DEVICES
@@ -92,6 +94,36 @@ def test_a_replayed_step_is_the_step(name, device, float64, monkeypatch, as_on_a
         device,
     )
     torch.testing.assert_close(step(short).train_loss, eager.step(short).train_loss)
+
+
+def test_a_graph_is_kept_until_the_next_one_is_recorded(monkeypatch):
+    """PyTorch refuses a memory pool whose last graph is gone."""
+
+    class Graph:
+        alive = 0
+
+        def __init__(self):
+            Graph.alive += 1
+
+        def __del__(self):
+            Graph.alive -= 1
+
+        def replay(self):
+            pass
+
+    found = []
+
+    def recording(graph, pool):
+        found.append(Graph.alive - 1)  # others than the one that is recorded
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", object)
+    record = CudaGraph()
+    for _ in range(3):  # epochs, each of which forgets its replay
+        record(lambda: None)
+    assert found == [0, 1, 1]
 
 
 def test_what_a_replay_finds_wrong_is_told_at_the_next_check(as_on_an_accelerator):

@@ -169,6 +169,20 @@ def test_every_method_resumes_bit_for_bit(method, tmp_path, monkeypatch):
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_a_run_that_goes_on_elsewhere_says_where_it_began(tmp_path, monkeypatch):
+    config = smoke(method="base", epochs=4)
+    config_file = tmp_path / "runs" / config.run_id / "config.json"
+    for after, device in ((1, "NVIDIA H200"), (2, "NVIDIA H100")):
+        interrupted(config, tmp_path, monkeypatch, after)  # epochs 1, and 2 and 3
+        written = json.loads(config_file.read_text())
+        written["environment"]["device"] = device
+        config_file.write_text(json.dumps(written))
+    record = gdwlib.run(config, outputs=tmp_path, progress=False)
+    began = [(part["epochs"], part["device"]) for part in record.environment["earlier"]]
+    assert began == [(1, "NVIDIA H200"), (3, "NVIDIA H100")]
+    assert record.environment["device"].startswith("cpu")
+
+
 @pytest.mark.parametrize("damage", ["truncated", "altered", "emptied", "foreign"])
 def test_a_damaged_checkpoint_is_said_and_not_used(damage, tmp_path, monkeypatch, capfd):
     config = smoke(method="gdw", epochs=3)
