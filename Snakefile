@@ -18,13 +18,13 @@ SHOWN = [id_ for id_ in RUNS if not config.get("finished") or (OUT / "runs" / id
 
 
 def flags(run_id):
-    """The command line's flags of a run."""
-    values = {f"--{name.replace('_', '-')}": value for name, value in RUNS[run_id].items()}
-    text = [key if value is True else f"--no-{key[2:]}" if value is False else f"{key} {value}"
-            for key, value in values.items()]
-    text += [f"--outputs {shlex.quote(str(OUT))}"]
-    text += [f"--data {shlex.quote(str(config['data']))}"] if "data" in config else []
-    return " ".join(text + ([f"--runs-per-gpu {PLACES}"] if PLACES else []))
+    """The command line's flags of a run, quoted: a list of runs may come from anywhere."""
+    words = []
+    for name, value in RUNS[run_id].items():
+        flag = name.replace("_", "-")
+        words += [f"--no-{flag}" if value is False else f"--{flag}" if value is True else f"--{flag}={value}"]
+    words += [f"--outputs={OUT}"] + ([f"--data={config['data']}"] if "data" in config else [])
+    return shlex.join(words + ([f"--runs-per-gpu={PLACES}"] if PLACES else []))
 
 
 def table_of(run):

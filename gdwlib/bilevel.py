@@ -14,6 +14,7 @@ replicas.
 import contextlib
 import functools
 import importlib
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -27,6 +28,9 @@ from gdwlib._types import Float, Int, Tensor
 from gdwlib.forward_mode import Recording, Reusing
 from gdwlib.weighting import cross_entropy
 
+# Forward mode's level, which attention is used and the random state belong to the process: what
+# depends on them is done by one of its threads at a time
+ONE_THREAD = threading.RLock()
 State = dict[str, Tensor]  # parameters or buffers by name
 RandomState = tuple[Tensor, Tensor | None]  # of the host's generator and the accelerator's
 
@@ -34,12 +38,13 @@ RandomState = tuple[Tensor, Tensor | None]  # of the host's generator and the ac
 def apply(model: nn.Module, params: State, buffers: State, x: Tensor) -> tuple[Tensor, State]:
     """Logits (n, C) and the buffers as the pass leaves them (batch norm's running statistics);
     changes nothing."""
-    moved = {name: buffer.clone() for name, buffer in buffers.items()}
-    with sdpa_kernel(SDPBackend.MATH), _uncompiled(model):  # fused attention has no forward mode
-        out = functional_call(model, (params, moved), (x,))
+    state = params | {name: buffer.clone() for name, buffer in buffers.items()}
+    # fused attention has no forward mode
+    with ONE_THREAD, sdpa_kernel(SDPBackend.MATH), _uncompiled(model):
+        out = functional_call(model, state, (x,))
     if not isinstance(out, Tensor):
         raise ValueError(f"model: must return a tensor of logits, not {type(out).__name__}")
-    return out, moved
+    return out, {name: state[name] for name in buffers}  # a buffer may be another tensor now
 
 
 def _uncompiled(model: nn.Module) -> contextlib.AbstractContextManager:
@@ -132,10 +137,11 @@ class ForwardPass(TrainPass):
     def __init__(
         self, model: nn.Module, params: State, buffers: State, x: Tensor, keep: bool = True
     ):
-        self.keep, self.random = keep, random_state(x)
-        self.n, self.params = len(x), params
+        self.keep, self.n, self.params = keep, len(x), params
         self._inputs = model, params, buffers, x
-        self.logits, self.buffers = self._run()
+        with ONE_THREAD:
+            self.random = random_state(x)
+            self.logits, self.buffers = self._run()
 
     def _run(self) -> tuple[Tensor, State]:
         model, params, buffers, x = self._inputs
@@ -154,7 +160,7 @@ class ForwardPass(TrainPass):
     def activations(self) -> Activations:
         if self._activations is None:
             # dropout draws the same masks
-            with random_state_replayed(self.random, self._inputs[-1]):
+            with ONE_THREAD, random_state_replayed(self.random, self._inputs[-1]):
                 self._run()
         return self._activations  # type: ignore[return-value]  # made by now
 
@@ -194,7 +200,7 @@ class ForwardPass(TrainPass):
             with Reusing(outputs, intact):
                 return apply(model, params, buffers, x)[0]
 
-        with random_state_replayed(self.random, x):  # dropout draws the same masks
+        with ONE_THREAD, random_state_replayed(self.random, x):  # dropout draws the same masks
             try:
                 return jvp(run, (params,), (direction,))[1]
             except NotImplementedError as error:
@@ -332,11 +338,18 @@ def trainable_parameters(
 
 
 def add_gradient(model: nn.Module, gradient: State, scale: float = 1.0) -> None:
-    """Add a gradient (by parameter name) to the parameters' `.grad`, as `loss.backward()` does."""
+    """Add a gradient (by parameter name) to the parameters' `.grad`, as `loss.backward()` does, the
+    parameters' own hooks included."""
     for name, param in model.named_parameters():
         if name in gradient:
             part = gradient[name] if scale == 1 else scale * gradient[name]
+            for hook in (param._backward_hooks or {}).values():  # of `register_hook`
+                changed = hook(part)
+                part = part if changed is None else changed
             param.grad = part if param.grad is None else param.grad.add_(part)
+            hooks = getattr(param, "_post_accumulate_grad_hooks", None) or {}
+            for hook in hooks.values():
+                hook(param)
 
 
 def optimizer_step(

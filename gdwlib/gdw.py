@@ -1,7 +1,7 @@
 """GDW: Algorithm 1 of the paper, as an object for any training loop. MWNet is the same with
 `level="instance"`."""
 
-import math
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +33,24 @@ class StepOutput:
     class_gradient: Float[Tensor, "n C"]  # g = ∂L_meta/∂ω; zero where no meta step was made
 
 
+def _check_trainable(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """ValueError for what a step could only do wrongly."""
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise ValueError(
+            f"model: is wrapped in {type(model).__name__}, which a step cannot go through; give "
+            "model.module"
+        )
+    if any(param.dtype == torch.float16 for param in model.parameters()):
+        raise ValueError(
+            "model: has float16 parameters, whose range is too small for the meta-gradient; use "
+            "float32 or bfloat16"
+        )
+    if any(group.get("maximize") for group in optimizer.param_groups):
+        raise ValueError(
+            "optimizer: has maximize=True, and a loss is to be minimized; leave it off"
+        )
+
+
 def default_weight_net(model: nn.Module) -> WeightNet:
     """The paper's V, on the device and in the dtype of the model."""
     anchor = next(model.parameters())
@@ -61,13 +79,15 @@ class GDW:
     or, with gradient accumulation, clipping and the step in one's own hands, `gdw.backward` in the
     place of `loss.backward`.
 
-    Works with batch norm, dropout, attention and embeddings as they are; what `torch.compile` has
-    compiled runs as it was written. Two kinds of layers cannot be used: operations that PyTorch has
-    no forward mode for (`spectral_norm` and `weight_norm` parametrizations, `EmbeddingBag`, `LSTM`
-    on a CPU unless `torch.backends.mkldnn` is off, checkpointed modules; an error says so and
-    nothing is updated), and layers that draw random numbers from elsewhere than PyTorch's
-    generators. A parameter that the model does not use counts as one with gradient zero, so that
-    weight decay still acts on it.
+    Works with batch norm, dropout, attention and embeddings as they are, each in the mode it is in:
+    after an evaluation call `model.train()`, as in any training loop. What `torch.compile` has
+    compiled runs as it was written; hooks on parameters are called. Objects in several threads wait
+    for each other; to train at once, start processes. Two kinds of layers cannot be used:
+    operations that PyTorch has no forward mode for (`spectral_norm` and `weight_norm`
+    parametrizations, `EmbeddingBag`, `LSTM` on a CPU unless `torch.backends.mkldnn` is off,
+    checkpointed modules; an error says so and nothing is updated), and layers that draw random
+    numbers from elsewhere than PyTorch's generators. A parameter that the model does not use counts
+    as one with gradient zero, so that weight decay still acts on it.
 
     Args:
         model: any module mapping x to (n, C) logits.
@@ -129,8 +149,13 @@ class GDW:
         virtual_lr: float | Callable[[float], float] | None = None,
         virtual: str = "sgd",
     ):
+        _check_trainable(model, optimizer)
         if virtual not in ("sgd", "optimizer"):
             raise ValueError(f"virtual: must be 'sgd' or 'optimizer', not {virtual!r}")
+        switches = {"zero_mean": zero_mean, "normalise": normalise, "save_memory": save_memory}
+        for name, switch in switches.items():
+            if not isinstance(switch, bool):
+                raise ValueError(f"{name}: must be True or False, not {switch!r}")
         if virtual == "optimizer":
             bilevel.check_preconditioned(optimizer)
         if level not in ("class", "instance"):
@@ -149,7 +174,7 @@ class GDW:
             if value is None and "None" in want:
                 continue
             number = isinstance(value, int | kind) and not isinstance(value, bool)
-            if not number or not math.isfinite(value) or value < least or value == 0:
+            if not number or not 0 < value <= 1e30 or value < least:  # float32 ends at 3.4e38
                 raise ValueError(f"{name}: must be {want}, not {value!r}")
         if normalise and level != "instance":
             raise ValueError(
@@ -160,7 +185,6 @@ class GDW:
             raise ValueError(
                 "weight_optimizer: give the weight_net whose parameters it optimizes as well"
             )
-        self.model, self.optimizer = model, optimizer
         self.learner = Learner(
             model, optimizer, num_classes, max_grad_norm, save_memory, virtual_lr, virtual
         )
@@ -172,6 +196,16 @@ class GDW:
         self.zero_mean, self.normalise = zero_mean, normalise
         self.class_lr, self.clip, self.meta_every = class_lr, clip, meta_every
         self.steps = 0
+
+    @property
+    def model(self) -> nn.Module:
+        """The network that is trained. To train another one, make a new GDW."""
+        return self.learner.model
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """Of the network."""
+        return self.learner.optimizer
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor, x_meta: Tensor, y_meta: Tensor) -> StepOutput:
@@ -226,6 +260,11 @@ class GDW:
     ) -> tuple[LearnerPass, Tensor, StepOutput]:
         """Steps 1 and 2: the pass over the train batch, the gradient at its logits (n, C) for step
         3, and what there was to see."""
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError(
+                "step: stands within torch.inference_mode, where nothing can be trained; call it "
+                "outside"
+            )
         self.learner.check_batches(x, y, x_meta, y_meta)
         phi, _ = bilevel.trainable_parameters(
             self.weight_net, self.weight_optimizer, "weight_optimizer"
@@ -238,6 +277,11 @@ class GDW:
         logits = forward_pass.logits  # (n, C)
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
+        if (dtype := next(iter(phi.values())).dtype) != losses.dtype:
+            raise ValueError(
+                f"weight_net: is {dtype}, and the model gives {losses.dtype}; bring it there as "
+                f"well: gdw.weight_net.to({losses.dtype})"
+            )
         d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
         weights_of = partial(self._weights, losses=losses, p=p, y=y)
         w, pull_weights, v_moved = vjp(weights_of, phi, has_aux=True)  # type: ignore[misc]  # (n, C) Eq. 4
@@ -290,20 +334,54 @@ class GDW:
 
     def state_dict(self) -> dict:
         """Everything a resume needs: model, optimizer, weighting network, its optimizer, the step
-        count."""
+        count; and the settings, to be compared."""
         self.check()
         return {name: part.state_dict() for name, part in self._parts().items()} | {
-            "steps": self.steps
+            "steps": self.steps,
+            "settings": self._settings(),
         }
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on from a `state_dict()`."""
+        """Go on from a `state_dict()`.
+
+        Raises:
+            ValueError: it is of a GDW with other settings, or of another model; nothing is loaded.
+        """
+        settings = self._settings()
+        given = state.get("settings", settings)  # before 0.2 a state had none
         expected = {*self._parts(), "steps"}
-        if set(state) != expected:
+        if set(state) - {"settings"} != expected:
             raise ValueError(f"state: expected the keys {sorted(expected)}, got {sorted(state)}")
-        for name, part in self._parts().items():
-            part.load_state_dict(state[name])
+        if differ := [name for name in settings if given.get(name) != settings[name]]:
+            first = differ[0]
+            raise ValueError(
+                f"state: was saved with {first}={given.get(first)!r}, and this GDW has "
+                f"{settings[first]!r}; make it with the same settings"
+            )
+        before = {name: copy.deepcopy(part.state_dict()) for name, part in self._parts().items()}
+        try:
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        except Exception as error:
+            for kept, part in self._parts().items():
+                part.load_state_dict(before[kept])
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"state: is of another {name} ({reason}); nothing is loaded"
+            ) from error
         self.steps = state["steps"]
+
+    def _settings(self) -> dict:
+        """What a state must be loaded with."""
+        return {
+            "num_classes": self.num_classes,
+            "level": self.level,
+            "class_lr": self.class_lr,
+            "clip": self.clip,
+            "zero_mean": self.zero_mean,
+            "normalise": self.normalise,
+            "meta_every": self.meta_every,
+        }
 
     def check(self) -> None:
         """Raise what was found wrong on an accelerator since the last check; synchronises the

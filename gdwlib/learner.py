@@ -48,7 +48,7 @@ class Learner:
     """A network and its optimizer.
 
     Args:
-        model: any module mapping x to (n, C) logits; `forward` puts it in train mode.
+        model: any module mapping x to (n, C) logits.
         optimizer: over (some of) its parameters.
         num_classes: C.
         max_grad_norm: clip the gradient to this ℓ₂ norm.
@@ -84,14 +84,14 @@ class Learner:
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> "LearnerPass":
-        """One pass over a train batch, in train mode; changes nothing yet.
+        """One pass over a train batch, each layer in the mode it is in; changes nothing yet.
 
         Raises:
             ValueError: the model cannot take this batch, or gives something else than (n, C)
                 logits.
             FloatingPointError: non-finite logits (on an accelerator at the next `check`).
         """
-        params, lrs = bilevel.trainable_parameters(self.model.train(), self.optimizer)
+        params, lrs = bilevel.trainable_parameters(self.model, self.optimizer)
         buffers = dict(self.model.named_buffers())
         with _named("x", x):
             forward_pass = self.engine.forward(

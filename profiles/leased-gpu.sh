@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A GPU that is lent for some minutes: train as much of the paper's campaign as fits, and keep what came of it.
 #
-#     profiles/leased-gpu.sh MINUTES AT_ONCE FOLDER [flags of sweep]     for example: 9 6 kept --datasets cifar10
+#     profiles/leased-gpu.sh MINUTES AT_ONCE FOLDER [flags of sweep]     for example: 9 2 kept --datasets cifar10 --capture
 #
 # AT_ONCE processes train one run each on the same GPU, the most valuable runs first. FOLDER then has the finished runs
 # without their networks in records.tgz.00, .01, …, and the others' checkpoints in unfinished.tgz.00, .01, …: pieces of

@@ -253,7 +253,7 @@ def test_frozen_batch_norm_uses_its_running_statistics(float64):
             self.features[1].eval()
             return self
 
-    gdw, reference = pair(Frozen(5), 5)
+    gdw, reference = pair(Frozen(5).train(), 5)
     assert_same_steps(gdw, reference, batches(5))
 
 

@@ -61,6 +61,8 @@ def main(args: argparse.Namespace) -> None:
     at_least(args, 2, "num_classes", "batch_size")
     if args.depth < 8 or args.depth % 6 != 2:
         raise ValueError(f"--depth: must be 6·blocks + 2, as 8, 20, 32 or 56; not {args.depth}")
+    if args.threads and args.threads > 4096:
+        raise ValueError(f"--threads: at most 4096, not {args.threads}")
     if args.threads:
         torch.set_num_threads(args.threads)
     loop = RunConfig(

@@ -1,5 +1,8 @@
 """`gdwlib` and `python -m gdwlib`: every command by name, and what becomes of errors."""
 
+import errno
+import io
+import os
 import sys
 from pathlib import Path
 
@@ -46,10 +49,23 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv[:own])
     args.snakemake = argv[own + 1 :]
     args.folders = Folders.named(args.outputs, args.data)
+    for stream in (sys.stdout, sys.stderr):  # as in a locale of ASCII alone
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         COMMANDS[args.command].main(args)
+        sys.stdout.flush()
+    except BrokenPipeError:  # as of `| head`: who reads has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (DataError, RecordError, ValueError, FloatingPointError, ProcessLost) as error:
         text = " ".join(str(error).split())
+        status = 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        text = f"what is printed could not be written ({error.strerror})"
         status = 1
     except KeyboardInterrupt:
         text = "stopped; the same command goes on after the last finished epoch"

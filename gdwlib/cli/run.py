@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from gdwlib.runs.config import PRESETS, RunConfig
 from gdwlib.runs.fields import fields_described
 from gdwlib.runs.presets import SCHEDULES
 from gdwlib.runs.records import RunRecord
+from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps.in_process import run_replicas
 
 HELP = "train one run, resume it, or show its record"
@@ -80,7 +80,11 @@ def main(args: argparse.Namespace) -> None:
         raise ValueError(
             "--wait, --runs-per-gpu: of one run alone, not of --replicas; leave one of them off"
         )
-    before = time.time()
+    there = [
+        config.run_id
+        for config in configs
+        if RunFolder(args.folders.outputs, config).load()[0] is not None
+    ]
     with processes.data_parallel_engine(config.torch_device()) as engine:
         if engine.world_size > 1:
             for name, given in (
@@ -101,12 +105,12 @@ def main(args: argparse.Namespace) -> None:
             ]
         if engine.rank == 0:
             for record in records:
-                print_record(record, before)
+                print_record(record, record.path.name not in there)
 
 
-def print_record(record: RunRecord, before: float) -> None:
+def print_record(record: RunRecord, trained: bool) -> None:
     """A finished run, in a few lines."""
-    if (record.path / "result.json").stat().st_mtime < before:
+    if not trained:
         print(
             "a finished record; nothing was trained (delete its folder to train it again)",
             file=sys.stderr,

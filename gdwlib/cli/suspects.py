@@ -38,6 +38,8 @@ def main(args: argparse.Namespace) -> None:
     found = suspects(record, args.folders.data)
     to = args.to or record.path / "suspects.csv"
     table = as_csv(found[0]._fields, found)
+    if to.is_dir():
+        raise ValueError(f"--to: {to} is a folder; name a file in it")
     if to.exists() and to.read_bytes() != table:
         raise ValueError(
             f"{to}: is there and says something else (corrected by hand?); name another file with "

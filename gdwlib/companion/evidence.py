@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -11,12 +12,13 @@ import numpy as np
 from scipy import stats
 
 from gdwlib.runs.config import HOW_FIELDS, RunConfig
-from gdwlib.runs.files import RecordError
+from gdwlib.runs.files import RecordError, read_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.records import RunRecord
 from gdwlib.runs.run_folder import RunFolder
 
 CONFIDENCE = 0.95
+NAMED = 10  # records that cannot be used, of which is said why
 COMMITTED = "committed.sha256"  # in outputs/: what belongs to the project there
 Runs = dict[int, RunRecord]  # by seed
 
@@ -50,7 +52,8 @@ class Interval(NamedTuple):
 
 
 class Evidence:
-    """All complete records of an outputs folder, or those of some methods and seeds."""
+    """All complete records of an outputs folder, or those of some methods and seeds. Which ones are
+    there but cannot be used, and why, is said on standard error."""
 
     def __init__(
         self,
@@ -65,16 +68,32 @@ class Evidence:
             config = _config(path.with_name("config.json"))
             if config is not None and config.run_id == path.parent.name:
                 self._diverged.setdefault(_key(config), set()).add(config.seed)
+        unusable: list[str] = []
         for path in sorted(self.outputs.glob("runs/*/result.json")):
             config = _config(path.with_name("config.json"))
-            if config is None or config.run_id != path.parent.name:
+            if config is None:
+                unusable.append(
+                    f"{path.with_name('config.json')}: damaged, or of another version of gdwlib"
+                )
+                continue
+            if config.run_id != path.parent.name:
+                unusable.append(f"{path.parent}: its config.json is that of {config.run_id}")
                 continue
             if (methods is None or config.method in methods) and (
                 seeds is None or config.seed in seeds
             ):
-                record, _ = RunFolder(self.outputs, config).load()
+                try:
+                    record, wrong = RunFolder(self.outputs, config).load()
+                except RecordError as error:
+                    record, wrong = None, str(error)
                 if record is not None:
                     self._runs.setdefault(_key(config), {})[config.seed] = record
+                elif wrong:
+                    unusable.append(wrong)
+        for why in unusable[:NAMED]:
+            print(f"left out: {why}", file=sys.stderr)
+        if len(unusable) > NAMED:
+            print(f"and {len(unusable) - NAMED} more records are left out", file=sys.stderr)
 
     def runs(self, config: RunConfig) -> Runs:
         """The records that differ from a configuration in nothing but the seed, by seed."""
@@ -182,8 +201,8 @@ def _numbers(record: RunRecord) -> list[dict]:
 def _config(path: Path) -> RunConfig | None:
     """None where the file is damaged, or of another version of the code."""
     try:
-        return RunConfig.of_record(json.loads(path.read_text())["config"] | {"device": "auto"})
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return RunConfig.of_record(json.loads(read_file(path))["config"] | {"device": "auto"})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

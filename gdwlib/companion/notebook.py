@@ -61,4 +61,9 @@ def check_parameters(namespace: dict, *shared: str, **parameters: type | tuple) 
             not isinstance(value, valid) or (isinstance(value, bool) and valid is not bool)
         ):
             raise ValueError(f"{name}: must be of type {valid.__name__}, not {value!r}")
+        if isinstance(value, list):
+            if not value:
+                raise ValueError(f"{name}: must name one at least, or be left out")
+            if again := [item for k, item in enumerate(value) if item in value[:k]]:
+                raise ValueError(f"{name}: has {again[0]!r} twice")
     namespace[CHECKED] = True

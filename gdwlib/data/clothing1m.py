@@ -24,6 +24,7 @@ from gdwlib.data import image_files
 from gdwlib.data.dataset import Dataset, Images
 from gdwlib.data.errors import DataError
 from gdwlib.data.image_files import UnusableFile
+from gdwlib.data.own.spelling import is_count
 from gdwlib.data.streamed import Files
 
 CLASSES = (
@@ -97,7 +98,7 @@ def _labels(path: Path) -> dict[str, int]:
         key, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
-        if not key or not label.isdigit() or int(label) >= len(CLASSES):
+        if not key or not is_count(label) or int(label) >= len(CLASSES):
             raise DataError(
                 f"{path}, line {number}: must be an image and a label in 0..{len(CLASSES) - 1}, is "
                 f"{line!r}"

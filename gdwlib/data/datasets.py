@@ -3,6 +3,7 @@
 A user adds one with `gdwlib.DATASETS["mine"] = gdwlib.data.Dataset(...)`.
 """
 
+import gzip
 import hashlib
 import zipfile
 from collections.abc import Callable
@@ -51,25 +52,50 @@ FASHION_SHA256 = "a88f4f17cf3752ecab6a8b2a0c8164f95245f836ba7d67932bb129b186cac1
 
 
 def fashion_full(folder: Path, train: bool) -> Images:
-    """All 60,000 + 10,000 images of Fashion-MNIST, through torchvision."""
-    sizes = {
-        "train-images-idx3-ubyte": 47_040_016,
-        "train-labels-idx1-ubyte": 60_008,
-        "t10k-images-idx3-ubyte": 7_840_016,
-        "t10k-labels-idx1-ubyte": 10_008,
-    }
-    raw = folder / "FashionMNIST" / "raw"
-    for name, size in sizes.items():
-        if (raw / name).is_file() and (raw / name).stat().st_size != size:
+    """All 60,000 + 10,000 images of Fashion-MNIST, through torchvision: what its published archives
+    hold, and nothing else."""
+    raw, split = folder / "FashionMNIST" / "raw", "train" if train else "t10k"
+    published = dict(_published("FashionMNIST").resources)  # archive → MD5 sum
+    names = [f"{split}-images-idx3-ubyte", f"{split}-labels-idx1-ubyte"]
+    for name in names:
+        file, archive = raw / name, raw / f"{name}.gz"
+        if file.exists() and not archive.exists():
             raise DataError(
-                _altered(
-                    raw / name, f"{(raw / name).stat().st_size} bytes", f"{size}", "fashion-full"
-                )
+                f"{file}: cannot be checked without {archive.name}, of which the MD5 sum is "
+                "published; put that beside it, or delete it and run `python -m gdwlib data "
+                "fashion-full`"
             )
-    full = _fetched("FashionMNIST", folder, train, "fashion-full")
-    return Images(
-        full.data.numpy()[:, None], full.targets.numpy().astype(np.int64), np.arange(len(full.data))
+        if archive.exists():
+            _hold_to_archive(file, archive, published[archive.name])
+    if not all((raw / name).is_file() for name in names):
+        _fetched("FashionMNIST", folder, train, "fashion-full")
+        for name in names:
+            _hold_to_archive(raw / name, raw / f"{name}.gz", published[f"{name}.gz"])
+    images, labels = (
+        np.frombuffer((raw / name).read_bytes(), np.uint8, offset=header)
+        for name, header in zip(names, (16, 8), strict=True)
     )
+    shape = (len(labels), 1, 28, 28)
+    return Images(images.reshape(shape).copy(), labels.astype(np.int64), np.arange(len(labels)))
+
+
+def _hold_to_archive(file: Path, archive: Path, md5: str) -> None:
+    """DataError where a file is not what its archive holds, or that is not the published one."""
+    try:
+        packed = archive.read_bytes()
+        found, expected = hashlib.md5(packed).hexdigest(), md5
+        if found == expected:
+            archive = file
+            content = gzip.decompress(packed)
+            if not file.exists():
+                file.write_bytes(content)
+            found, expected = (
+                hashlib.md5(part).hexdigest() for part in (file.read_bytes(), content)
+            )
+    except OSError as error:
+        raise DataError(f"{archive}: cannot be read ({error.strerror or error})") from error
+    if found != expected:
+        raise DataError(_altered(archive, f"MD5 {found}", expected, "fashion-full"))
 
 
 def cifar(class_name: str, name: str) -> Callable[[Path, bool], Images]:

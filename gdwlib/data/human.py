@@ -6,6 +6,7 @@ which builds integer arrays and nothing else: what a tampered file asks to be ca
 called.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from gdwlib.data.errors import DataError
 
 SITE = "https://github.com/UCSC-REAL/cifar-10-100n"
-# file → MD5 of the published one, for the download
+# file → MD5 of the published one
 FILES = {
     "CIFAR-10_human.pt": "96644db5574813cae939af5f7f2a0aec",
     "CIFAR-100_human.pt": "a67b45c1d7992051865b5c755bd68bb1",
@@ -39,8 +40,9 @@ def human_labels(path: Path, key: str, true_labels: np.ndarray, num_classes: int
         DataError: missing and not to be downloaded, damaged, of other contents than arrays, or for
             another order.
     """
-    if not path.is_file():
+    if not path.exists():
         _fetch(path)
+    _hold_to_published(path)
     arrays = _arrays(path)
     for name in ("clean_label", key):
         labels = arrays.get(name)
@@ -66,6 +68,18 @@ def human_labels(path: Path, key: str, true_labels: np.ndarray, num_classes: int
     if not 0 <= labels.min() <= labels.max() < num_classes:
         raise DataError(f"{path}: {key!r} must lie in 0..{num_classes - 1}; {_get(path)}")
     return labels
+
+
+def _hold_to_published(path: Path) -> None:
+    """DataError where the file is another than the published one."""
+    try:
+        found = hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "of no file"
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from error
+    if found != (published := FILES[path.name]):
+        raise DataError(
+            f"{path}: altered or truncated (MD5 {found}, expected {published}); {_get(path)}"
+        )
 
 
 def _arrays(path: Path) -> dict:

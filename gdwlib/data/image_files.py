@@ -3,6 +3,7 @@ turned by EXIF."""
 
 import contextlib
 import hashlib
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,25 @@ from PIL import Image, ImageOps
 from gdwlib.data.errors import DataError
 
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# Pictures and nothing else: Pillow would hand an EPS file, which is a program, to Ghostscript
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
 MOST_PIXELS = 89_000_000  # what Pillow itself starts to warn at
+LARGE = 8_000_000  # pixels of an image beside which no other large one is decoded
+STRIP = 2**20  # pixels that are brought to 8 bits at a time
 NAMED = 5  # bad files of which a message says the names
+
+
+NOT_UTF8 = "its name is not UTF-8; rename it"
+
+
+def is_utf8(name: str) -> bool:
+    """Not so where the system gave bytes that are none."""
+    return name == printable(name)
+
+
+def printable(name: str) -> str:
+    """A file's name with what is not UTF-8 in it as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 class UnusableFile(NamedTuple):
@@ -24,6 +42,17 @@ class UnusableFile(NamedTuple):
 
     name: str
     why: str
+
+
+_one_large = threading.Lock()
+
+
+def _opened(path: Path) -> Image.Image:
+    """Its header. OSError where it is no regular file: a pipe or a device might never end."""
+    if not path.is_file():
+        raise FileNotFoundError if not path.exists() else OSError("not a regular file")
+    Image.init()
+    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def open_image(path: Path, at_least: int | None = None) -> Image.Image:
@@ -38,13 +67,15 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
         OSError: missing, empty, truncated, or no image, in a few words.
     """
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             if file.width * file.height > MOST_PIXELS:
                 raise Image.DecompressionBombError
             if at_least is not None:
                 file.draft(None, (at_least, at_least))
-            file.load()
-            return _flat(ImageOps.exif_transpose(file))
+            large = file.width * file.height > LARGE
+            with _one_large if large else contextlib.nullcontext():
+                file.load()
+                return _flat(ImageOps.exif_transpose(file))
     except FileNotFoundError:
         raise OSError("missing") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -52,6 +83,8 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
     except Exception as error:  # damaged files make its decoders raise much else
         if isinstance(error, OSError) and error.errno is not None:
             raise OSError(error.strerror) from None
+        if str(error) == "not a regular file":
+            raise
         empty = path.stat().st_size == 0
         raise OSError(
             "empty file" if empty else f"truncated or no image ({_short(error)})"
@@ -68,23 +101,36 @@ def quiet() -> Iterator[None]:
 
 
 def _flat(image: Image.Image) -> Image.Image:
+    """Mode L or RGB; a strip at a time, so that a large image takes little more memory than its
+    pixels."""
+    grey, (width, height) = image.mode in GREY, image.size
+    if image.mode in ("L", "RGB") and not image.has_transparency_data:
+        return image.copy()  # its file will be closed
     # 16 or 32 bits a pixel: convert() would clip
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        values = np.asarray(image, np.float64)
-        low, top = 0.0, values.max()
-        if image.mode == "F" or top > 65535 or values.min() < 0:
-            low = values.min()
-        else:
-            top = 255.0 if top <= 255 else 65535.0
-        return Image.fromarray(
-            ((values - low) * (255 / max(top - low, 1e-12))).round().clip(0, 255).astype(np.uint8)
-        )
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        flat = Image.alpha_composite(white, rgba).convert("RGB")
-        return flat.convert("L") if image.mode in GREY else flat
-    return image.convert("L" if image.mode in GREY else "RGB")
+    wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
+    low, top = _range(image) if wide else (0.0, 0.0)
+    out = Image.new("L" if grey or wide else "RGB", image.size)
+    rows = max(1, STRIP // width)
+    for y in range(0, height, rows):
+        strip = image.crop((0, y, width, min(y + rows, height)))
+        if wide:
+            values = np.asarray(strip, np.float64)
+            values = (values - low) * (255 / max(top - low, 1e-12))
+            strip = Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
+        elif strip.has_transparency_data:
+            rgba = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+            strip = strip.convert("RGB")
+        out.paste(strip.convert(out.mode), (0, y))
+    return out
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """The values of a 16- or 32-bit image that become 0 and 255."""
+    least, most = map(float, image.getextrema())  # type: ignore[arg-type]  # of one channel
+    if image.mode == "F" or most > 65535 or least < 0:
+        return least, most
+    return 0.0, 255.0 if most <= 255 else 65535.0
 
 
 def _short(error: Exception) -> str:
@@ -104,7 +150,7 @@ def squeezed(image: Image.Image, size: int, channels: int) -> np.ndarray:
 def is_grayscale(path: Path) -> bool | None:
     """By the file's header; None where it is no image."""
     try:
-        with Image.open(path) as file:
+        with _opened(path) as file:
             return file.mode in GREY
     except Exception:  # as above
         return None
@@ -122,6 +168,8 @@ def read(
 
     def one(path: Path) -> tuple[np.ndarray, bytes] | OSError:
         try:
+            if not is_utf8(str(path)):
+                return OSError(NOT_UTF8)
             content = hashlib.blake2b(path.read_bytes() if path.is_file() else b"").digest()
             return squeezed(open_image(path), size, channels), content
         except OSError as error:
@@ -130,7 +178,7 @@ def read(
     with quiet(), ThreadPoolExecutor() as pool:
         found = list(pool.map(one, paths))
     bad = [
-        UnusableFile(name, str(item))
+        UnusableFile(printable(name), str(item))
         for name, item in zip(names, found, strict=True)
         if isinstance(item, OSError)
     ]

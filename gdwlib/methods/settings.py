@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 from gdwlib.data.errors import suggestion as suggestion
 
+LARGEST = 1e30  # of a number: float32, in which networks compute, ends at 3.4e38
+
 
 class Range(NamedTuple):
     """What a value must be: a test of it, and its words after "must be"."""
@@ -66,6 +68,8 @@ def check(config: Any) -> None:
         object.__setattr__(config, field.name, value)
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{field.name}: must be finite, not {value!r}")
+        if isinstance(value, float) and abs(value) > LARGEST:
+            raise ValueError(f"{field.name}: must be at most {LARGEST:g}, not {value!r}")
     for field in dataclasses.fields(config):
         value, within = getattr(config, field.name), field.metadata.get("within")
         if within is not None and value is not None and not within.holds(value):

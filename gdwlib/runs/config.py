@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from gdwlib.data import DATASETS, NOISES, OwnData
+from gdwlib.data.own.spelling import is_count
 from gdwlib.methods import METHODS
 from gdwlib.methods.settings import (
     Range,
@@ -302,17 +303,21 @@ class RunConfig:
             object.__setattr__(self, "trusted", str(self.trusted))
         for name in PATH_FIELDS:
             value = getattr(self, name)
-            if value is not None and not (name == "trusted" and str(value).isdigit()):
+            if value is not None and not (name == "trusted" and is_count(str(value))):
                 object.__setattr__(self, name, str(Path(value).expanduser().absolute()))
         trusted = "a folder or CSV file of examples with right labels, or how many a class to "
         trusted += "take for right"
         for name, what in ((source.needs, "what to train on"), ("trusted", trusted)):
             if not getattr(self, name):
                 raise ValueError(f"{name}: must name {what}")
-        if str(self.trusted).isdigit():
+        if is_count(str(self.trusted)):
             object.__setattr__(self, "meta_per_class", int(str(self.trusted)))
         if self.fingerprint is None:
-            object.__setattr__(self, "fingerprint", source.fingerprint(self))
+            try:
+                object.__setattr__(self, "fingerprint", source.fingerprint(self))
+            except OSError as error:  # as of a name that is too long
+                where = str(error.filename)[:80]
+                raise ValueError(f"{where}: cannot be read ({error.strerror})") from error
 
     def _preset_fields(self) -> dict:
         """What preset and recipe set."""

@@ -1,6 +1,8 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and reading what has been written so."""
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -47,8 +49,23 @@ def naming_write_errors(path: Path, advice: str) -> Iterator[None]:
         ) from error
 
 
+def read_file(path: Path) -> bytes:
+    """A regular file's content. OSError where it is none: a pipe or a device might never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> dict | None:
+    """The object in a file; None where there is none."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
+        content = json.loads(read_file(path))
+    except (OSError, ValueError, RecursionError):
         return None
+    return content if isinstance(content, dict) else None
+
+
+def check_sum(path: Path, digest: str) -> None:
+    """RecordError where a file's SHA-256 sum is another than its record says."""
+    if hashlib.sha256(read_file(path)).hexdigest() != digest:
+        raise RecordError(f"{path}: altered or half-written; train the run again")

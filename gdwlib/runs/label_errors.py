@@ -89,7 +89,12 @@ def predicted_probabilities(record: RunRecord, split: Split) -> np.ndarray:
             "run again into another folder with --outputs"
         )
     model = record.model(len(split.classes), len(split.mean)).to(loader.mean)
-    return loader.probabilities(model)
+    probs = loader.probabilities(model)
+    if not np.isfinite(probs).all():
+        raise RecordError(
+            f"{record.path / 'model.pt'}: gives no probabilities but NaN; train the run again"
+        )
+    return probs
 
 
 def rank_label_errors(

@@ -14,9 +14,11 @@ from gdwlib.data.image_files import read, refuse
 from gdwlib.data.own.columns import Scaling
 from gdwlib.data.own.listing import list_images
 from gdwlib.data.own.rows import Rows, rows_of_arrays, rows_of_csv
-from gdwlib.models import MODELS
-from gdwlib.runs.files import RecordError
+from gdwlib.models import FOR_TABLES, MODELS
+from gdwlib.runs.files import RecordError, check_sum, read_file, read_json
 from gdwlib.runs.records import RunRecord, load_network
+
+LARGEST_SIZE = 1024  # pixels a side of the images that a network is said to take
 
 
 class Prediction(NamedTuple):
@@ -46,7 +48,13 @@ def predict(
         DataError: the source is missing or bad, by name.
     """
     folder = model.path if isinstance(model, RunRecord) else Path(model)
+    check_unaltered(folder)
     about = description(folder)
+    if not (folder / "model.pt").exists():
+        raise RecordError(
+            f"{folder / 'model.pt'}: missing, as of records from the repository; train the run "
+            "again"
+        )
     network = load_network(folder, about["network"])
     if about["columns"] is not None:
         rows = source if isinstance(source, Rows) else _rows(source)
@@ -67,6 +75,8 @@ def predict(
     with torch.inference_mode():
         # (n, C)
         probs = torch.cat([network(part).double().softmax(1) for part in x.split(1000)]).numpy()
+    if not np.isfinite(probs).all():
+        raise RecordError(f"{folder / 'model.pt'}: gives no probabilities but NaN; train it again")
     best = probs.argmax(1)
     labels = [about["classes"][c] for c in best]
     found = [Prediction(*row) for row in zip(ids, labels, map(float, probs.max(1)), strict=True)]
@@ -77,24 +87,54 @@ def description(folder: Path) -> dict:
     """A network's model.json, checked. RecordError where it is missing or misread."""
     path = folder / "model.json"
     try:
-        about = json.loads(path.read_text())
-        network = about["network"]
+        about = json.loads(read_file(path))
+        network, columns = about["network"], about["columns"]
         wrong = (
             network["model"] not in MODELS
             or len(about["classes"]) != network["num_classes"]
-            or (about["columns"] is None and len(about["mean"]) != network["channels"])
+            or not all(isinstance(name, str) for name in about["classes"])
+            or (columns is None) == (network["model"] in FOR_TABLES)
         )
+        if columns is None:
+            size, means = about["size"], [*about["mean"], *about["std"]]
+            wrong = wrong or not (
+                len(about["mean"]) == len(about["std"]) == network["channels"]
+                and all(isinstance(value, float | int) for value in means)
+                and (size is None or (isinstance(size, int) and 1 <= size <= LARGEST_SIZE))
+                and isinstance(about["pool"], int)
+                and 1 <= about["pool"] <= (size or LARGEST_SIZE)
+            )
+        else:
+            wrong = wrong or Scaling(columns).width != network["channels"]
     except FileNotFoundError:
         raise RecordError(
             f"{path}: missing; a run writes it with model.pt when it is finished: train it again"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError
+    ) as error:  # fmt: skip
         raise RecordError(
             f"{path}: does not describe a network ({type(error).__name__}: {error})"
         ) from error
     if wrong:
         raise RecordError(f"{path}: does not describe a network")
     return about
+
+
+def check_unaltered(folder: Path) -> None:
+    """RecordError where there is a result.json, and the network or what describes it is not what
+    that was written for."""
+    path = folder / "result.json"
+    if not path.exists():
+        return  # a network that was given away without its record
+    sums = (read_json(path) or {}).get("sha256")
+    for name in ("model.json", "model.pt"):
+        if not isinstance(sums, dict) or not isinstance(digest := sums.get(name), str):
+            raise RecordError(
+                f"{path}: damaged, it has no check sum of {name}; train the run again"
+            )
+        if (folder / name).exists():
+            check_sum(folder / name, digest)
 
 
 def _images(source: Path, about: dict, skip_bad: bool) -> tuple[np.ndarray, list[str], list[str]]:

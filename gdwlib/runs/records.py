@@ -19,6 +19,7 @@ that does not exist is null.
 
 import csv
 import dataclasses
+import io
 from functools import cached_property
 from pathlib import Path
 
@@ -26,8 +27,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from gdwlib.data.own.spelling import plain
 from gdwlib.models import MODELS, WeightNet
-from gdwlib.runs.files import RecordError
+from gdwlib.runs.files import RecordError, read_file
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -69,6 +71,7 @@ class RunRecord:
         if not path.is_file():
             return None
         (_, *classes), *rows = csv.reader(path.read_text().splitlines())
+        classes = [plain(name) for name in classes]
         return classes, np.array([row[1:] for row in rows], dtype=int)
 
     def model(self, num_classes: int, channels: int) -> nn.Module:
@@ -87,15 +90,18 @@ class RunRecord:
 def load_network(folder: Path, about: dict) -> nn.Module:
     """The network of a folder's model.pt, in eval mode, as `about` says: its model, num_classes and
     channels."""
-    return _loaded(
-        MODELS[about["model"]](about["num_classes"], about["channels"]), folder / "model.pt"
-    )
+    with torch.device("meta"):  # of no memory: what it takes is decided by the file
+        network = MODELS[about["model"]](about["num_classes"], about["channels"])
+    return _loaded(network, folder / "model.pt")
 
 
 def _loaded(network: nn.Module, path: Path) -> nn.Module:
     """Tensors only: what else a tampered file asks for is refused, not executed."""
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        content = io.BytesIO(read_file(path))
+        state = torch.load(content, map_location="cpu", weights_only=True)
+        network.load_state_dict(state, assign=True)
+        network.float()
     except FileNotFoundError:
         raise
     # whatever a damaged or hostile file makes zipfile, pickle or torch raise

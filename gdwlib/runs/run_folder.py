@@ -16,11 +16,23 @@ import numpy as np
 import torch
 from torch import nn
 
+from gdwlib.data import DATASETS, OwnData
 from gdwlib.runs.config import HOW_FIELDS, RunConfig
-from gdwlib.runs.files import RecordError, RunLocked, naming_write_errors, read_json, write_file
+from gdwlib.runs.files import (
+    RecordError,
+    RunLocked,
+    check_sum,
+    naming_write_errors,
+    read_file,
+    read_json,
+    write_file,
+)
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.records import RunRecord
 
+ALWAYS = ("config.json", "metrics.jsonl", "examples.npz")  # a record's files beside result.json
+NETWORK = ("model.pt",)  # where it was not taken away
+SOMETIMES = ("trusted.csv", "confusion.csv")  # of one's own data
 WRITE_ADVICE = (
     "make room or rights there, or choose another folder with --outputs; finished epochs are kept"
 )
@@ -72,8 +84,8 @@ class RunFolder:
             lock.release()
 
     def _owner(self) -> str:
-        by = read_json(self.path / "owner.json") or {"pid": "?", "host": "?"}
-        return f"process {by['pid']} on {by['host']}"
+        by = read_json(self.path / "owner.json") or {}
+        return f"process {by.get('pid', '?')} on {by.get('host', '?')}"
 
     def trained_by(self) -> str | None:
         """Which process is training this run now; None where none is."""
@@ -88,29 +100,30 @@ class RunFolder:
 
     def load(self) -> tuple[RunRecord | None, str | None]:
         """The complete record, or None and, where files are there but wrong, what is wrong with
-        them."""
+        them.
+
+        Raises:
+            RecordError: they cannot be read, so that nobody knows.
+        """
         try:
             if not (self.path / "result.json").exists():
                 return None, None
-            result = json.loads((self.path / "result.json").read_text())
-            if (
-                missing := {"config.json", "metrics.jsonl", "examples.npz"}
-                - result["sha256"].keys()
-            ):
+            result = json.loads(read_file(self.path / "result.json"))
+            sums = result["sha256"]
+            if missing := {*ALWAYS, *NETWORK} - sums.keys():
                 return (
                     None,
                     f"{self.path / 'result.json'}: names no check sum of "
                     f"{', '.join(sorted(missing))}",
                 )
-            for name, digest in result["sha256"].items():
-                file = self.path / name
-                if name.endswith(".pt") and not file.exists():
+            for name, digest in sums.items():
+                if name.endswith(".pt") and not (self.path / name).exists():
                     continue  # not committed with a record
-                if hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-                    return None, f"{file}: altered or half-written"
-            written = json.loads((self.path / "config.json").read_text())
+                check_sum(self.path / name, digest)
+            written = json.loads(read_file(self.path / "config.json"))
             metrics = [
-                json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()
+                json.loads(line)
+                for line in read_file(self.path / "metrics.jsonl").decode().splitlines()
             ]
             computed = {name: getattr(self.config, name) for name in HOW_FIELDS}
             if RunConfig.of_record(written["config"] | computed) != self.config:
@@ -120,11 +133,27 @@ class RunFolder:
                 or result | summary(metrics, self.config.epochs) != result
             ):
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
+            own = isinstance(DATASETS.get(self.config.dataset), OwnData)
+            if result["final_accuracy"] is None and not own:
+                return None, f"{self.path}: has no test accuracies"
             return RunRecord(
                 self.path, written["config"], written["environment"], metrics, result
             ), None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except FileNotFoundError as error:
+            return None, f"{error.filename}: missing"
+        except OSError as error:
+            raise RecordError(self._unreadable(error)) from error
+        except RecordError as error:
+            return None, str(error).removesuffix("; train the run again")
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return None, f"{self.path}: not a readable record ({type(error).__name__}: {error})"
+
+    def _unreadable(self, error: OSError) -> str:
+        return (
+            f"{error.filename or self.path}: cannot be read ({error.strerror or error}), so that "
+            "nobody knows what is there, and nothing was changed; mend that, or choose another "
+            "folder with --outputs"
+        )
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
@@ -143,22 +172,33 @@ class RunFolder:
     def tidy(self) -> None:
         """Remove what a process killed just after completing the record has left beside it, where
         that is allowed."""
+        left = [self.path / name for name in ("checkpoint.pt", "owner.json", "lock")]
         with contextlib.suppress(OSError):
-            (self.path / "checkpoint.pt").unlink(missing_ok=True)
+            if any(path.exists() for path in left) and self.trained_by() is None:
+                for path in left:
+                    path.unlink(missing_ok=True)
 
     def load_checkpoint(self, device: torch.device) -> tuple[dict | None, str | None]:
         """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong
-        with it."""
+        with it. RecordError where it cannot be read."""
         path = self.path / "checkpoint.pt"
         try:
             if not path.exists():
                 return None, None
+            path.open("rb").close() if path.is_file() else read_file(path)
+        except OSError as error:
+            raise RecordError(self._unreadable(error)) from error
+        try:
             with zipfile.ZipFile(path) as archive:  # torch.load does not compare the check sums
                 if (bad := archive.testzip()) is not None:
                     return None, f"{path}: damaged at {bad}"
             state = torch.load(path, map_location=device, weights_only=True)
             if state["run_id"] != self.config.run_id:
                 return None, f"{path}: damaged (of another run)"
+            metrics, epochs = state["metrics"], self.config.total_epochs
+            summary(metrics, self.config.epochs)
+            if [line["epoch"] for line in metrics] != [*range(1, len(metrics) + 1)][:epochs]:
+                return None, f"{path}: damaged (not epochs 1 to at most {epochs})"
             return state, None
         except Exception as error:  # whatever a damaged file makes zipfile, pickle or torch raise
             return None, f"{path}: damaged ({type(error).__name__})"
@@ -185,13 +225,8 @@ class RunFolder:
             self.write(f"{name}.pt", _saved(network.state_dict()))
         self.write_metrics(metrics)
         self.write_json("model.json", about)
-        names = (
-            "config.json",
-            "metrics.jsonl",
-            "examples.npz",
-            "model.json",
-            *(f"{name}.pt" for name in networks),
-        )
+        there = (name for name in SOMETIMES if (self.path / name).exists())
+        names = (*ALWAYS, "model.json", *(f"{name}.pt" for name in networks), *there)
         sums = {name: hashlib.sha256((self.path / name).read_bytes()).hexdigest() for name in names}
         self.write_json("result.json", summary(metrics, self.config.epochs) | {"sha256": sums})
         (self.path / "checkpoint.pt").unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from gdwlib.runs.progress import Progress
 from gdwlib.runs.records import RunRecord
 from gdwlib.runs.run_folder import ReadOnlyFolder, RunFolder
 
+# a run sets the process's random state and precision: another thread's waits for it
+ONE_RUN = threading.RLock()
+
 
 class OutOfTime(RuntimeError):
     """A run has stopped at the time it was given; what it finished is kept, and the same call goes
@@ -45,6 +49,9 @@ def run(
     engine: Engine = LOCAL_ENGINE,
 ) -> RunRecord:
     """Load the record if the run is complete, resume it if it was interrupted, train it otherwise.
+
+    Of runs in several threads one trains and the others wait, since the random state is the
+    process's. To train at once, start processes (`gdwlib sweep --cores`).
 
     Args:
         outputs, data: folders; default outputs/ and data/ of the project.
@@ -69,6 +76,8 @@ def run(
     """
     if config.capture and (device := config.torch_device().type) != "cuda":
         raise ValueError(f"capture: needs a CUDA device, this is {device}; leave it off")
+    if until is not None:  # by a clock that nobody sets
+        until += time.monotonic() - time.time()
     leads = engine.rank == 0
     folders = Folders.named(outputs, data)
     folder = (RunFolder if leads else ReadOnlyFolder)(folders.outputs, config)
@@ -98,6 +107,7 @@ def run(
             else contextlib.nullcontext()
         )
         with (
+            ONE_RUN if engine.num_replicas == 1 else contextlib.nullcontext(),
             shared,
             ieee_float32(),
             torch.random.fork_rng(device_type=kind if kind != "cpu" else "cuda"),
@@ -204,11 +214,13 @@ def _train(
     checkpoint, wrong = folder.load_checkpoint(device)
     if checkpoint is not None:
         try:
+            if checkpoint["target_weights"].shape != target_weights.shape:
+                raise ValueError("target_weights: of other examples")
             method.load_state_dict(checkpoint["method"])
             metrics, target_weights = checkpoint["metrics"], checkpoint["target_weights"]
             progress_log.say(f"resuming after epoch {len(metrics)} of {config.total_epochs}")
         # as after an edit of the method
-        except (KeyError, RuntimeError, ValueError, TypeError) as error:
+        except (KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
             wrong = (
                 f"{folder.path / 'checkpoint.pt'}: does not fit this code ({type(error).__name__})"
             )
@@ -236,7 +248,7 @@ def _train(
     with progress_log.epochs(len(metrics), -(-len(split.given) // config.batch_size)) as bar:
         for epoch in range(len(metrics), config.total_epochs):
             start = time.perf_counter()
-            if until is not None and metrics and time.time() + metrics[-1]["seconds"] > until:
+            if until is not None and metrics and time.monotonic() + metrics[-1]["seconds"] > until:
                 raise OutOfTime(f"stopped in time after epoch {epoch} of {config.total_epochs}")
             lr = method.start_epoch(epoch)
             train_loss, meta_loss = _epoch(
@@ -337,12 +349,12 @@ def _epoch(
     torch.manual_seed(torch_seed(config.seed, "layers", epoch) + rank)
     train_losses, meta_losses = [], []
     step = Captured(method.step, record) if record is not None else method.step
-    steps, begun = -(-len(loader.train) // config.batch_size), time.time()
+    steps, begun = -(-len(loader.train) // config.batch_size), time.monotonic()
     # the first steps tell little of the others: kernels are chosen, or recorded
     warm = min(10, steps // 4)
     for done, batch in enumerate(loader.batches(epoch)):
         if until is not None:
-            now = time.time()
+            now = time.monotonic()
             begun = now if done == warm else begun
             # seconds a step
             pace = (now - begun) / (done - warm) if done > warm and done >= 2 * warm else 0.0

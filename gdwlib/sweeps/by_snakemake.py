@@ -75,7 +75,7 @@ class Sweep:
         failed."""
         self._say_what_others_train()
         self._discard_damaged()
-        start = time.time()
+        start = time.monotonic()
         finished, left = 0, list(self.missing)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with open(self.log, "w") as log:
@@ -108,10 +108,8 @@ class Sweep:
             raise RecordError(
                 f"Snakemake stopped: {_last_words(self.log)}; {self.log} has the rest"
             )
-        self.say(
-            f"{finished} finished in {duration(time.time() - start)}, {count} failed, {waiting} "
-            "not begun"
-        )
+        took = duration(time.monotonic() - start)
+        self.say(f"{finished} finished in {took}, {count} failed, {waiting} not begun")
         self._draw(partly=bool(left))
         return count
 
@@ -169,14 +167,17 @@ class Sweep:
         left = len(self.missing) - finished
         if not left or not finished:
             return ""
-        return f"; about {duration((time.time() - start) / finished * left)} left"
+        return f"; about {duration((time.monotonic() - start) / finished * left)} left"
 
     def _failures(self, left: list[RunConfig]) -> tuple[dict[str, list[str]], int]:
         """Of the runs without a record: by reason those that were begun; how many were not."""
         failed: dict[str, list[str]] = {}
         waiting = 0
         for config in left:
-            if self._log_size(config) <= self.before[config]:
+            by = RunFolder(self.folders.outputs, config).trained_by()
+            if by is not None:  # Snakemake was killed, and has left it behind
+                self.say(f"{config.run_id}: {by} is still training it")
+            if by is not None or self._log_size(config) <= self.before[config]:
                 waiting += 1
                 continue
             words = _last_words(self._log(config), self.before[config])

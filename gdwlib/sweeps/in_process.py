@@ -24,7 +24,7 @@ from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import ieee_float32
 from gdwlib.runs.records import RunRecord
 from gdwlib.runs.run_folder import RunFolder
-from gdwlib.runs.training import OutOfTime, run
+from gdwlib.runs.training import ONE_RUN, OutOfTime, run
 
 
 def seconds_of(text: str) -> float:
@@ -88,7 +88,7 @@ def attempt_replicas(
 
     errors: dict[RunConfig, BaseException | None] = {}
     if len(missing) > 1:
-        with ieee_float32():  # of the process, so not in each thread
+        with ONE_RUN, ieee_float32():  # of the process, so not in each thread
             errors = dict(
                 zip(missing, train_replicas([job(config) for config in missing]), strict=True)
             )
@@ -130,6 +130,8 @@ def sweep(
         replicas: train so many seeds together, see `gdwlib.engines.replicas`.
         runs_per_gpu: as of `run`, counting those of other processes on this machine.
     """
+    if until is not None:  # by a clock that nobody sets
+        until += time.monotonic() - time.time()
     over = False
     for group in group_seeds(runs, replicas):
         if over:
@@ -157,11 +159,12 @@ def group_seeds(runs: Sequence[RunConfig], replicas: int) -> list[list[RunConfig
 def _attempt(
     configs: list[RunConfig], until: float | None, folders: Folders, **how: Any
 ) -> list[Attempt]:
-    start = time.time()
+    start = time.monotonic()
     if until is not None and start > until:
         return [Attempt(config, "not begun") for config in configs]
-    ends = attempt_replicas(configs, folders, until=until, **how)
-    seconds = time.time() - start
+    then = None if until is None else until - start + time.time()
+    ends = attempt_replicas(configs, folders, until=then, **how)
+    seconds = time.monotonic() - start
     return [
         Attempt(config, *_outcome(end), seconds) for config, end in zip(configs, ends, strict=True)
     ]

@@ -281,10 +281,10 @@ def test_damaged_files_are_named(tmp_path, monkeypatch):
         DATASETS["fashion"].load(tmp_path, True)
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    (raw / "train-labels-idx1-ubyte").write_bytes(b"123")
+    (raw / "train-labels-idx1-ubyte.gz").write_bytes(b"123")
     with pytest.raises(
         DataError,
-        match=r"train-labels-idx1-ubyte: altered or truncated \(3 bytes, expected 60008\)",
+        match=r"train-labels-idx1-ubyte.gz: altered or truncated \(MD5 .*, expected 25c81989df",
     ):
         fashion_full(tmp_path, True)
     batches = tmp_path / "cifar-10-batches-py"

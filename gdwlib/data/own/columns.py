@@ -16,6 +16,7 @@ from gdwlib.data.own.spelling import (
     normalised_label,
 )
 
+LARGEST = float(np.finfo(float).max)
 CUT = 5.0  # interquartile ranges from the median
 LEVELS = 50  # values of a column of categories
 # what cannot be read in two ways: no group of three digits follows, or none stands before
@@ -113,8 +114,10 @@ class Scaling:
                     "out, for labels can be learned by heart from it"
                 )
             if len(there) and len(valid) >= NUMBERS * len(there):
-                low, middle, high = np.quantile(valid, (0.25, 0.5, 0.75))
-                scale = (high - low) or valid.std()
+                # halved, so that between numbers near 1e308 nothing overflows
+                low, middle, high = 2 * np.quantile(valid / 2, (0.25, 0.5, 0.75))
+                with np.errstate(over="ignore", invalid="ignore"):  # of numbers near 1e308
+                    scale = min((high - low) or valid.std(), LARGEST)
                 if valid.min() == valid.max() and len(valid) == len(cells):
                     dropped.setdefault("constant", []).append(name)
                     continue
@@ -164,6 +167,12 @@ class Scaling:
             )
         return cls(plan), remarks
 
+    @property
+    def width(self) -> int:
+        """F, how many features a row has."""
+        own = [len(column["levels"]) if "levels" in column else 1 for column in self.plan]
+        return sum(own) + sum(bool(column["missing"]) for column in self.plan)
+
     def features(self, rows: Rows, what: str = "") -> tuple[np.ndarray, list[str]]:
         """(n, F) float32, and remarks on cells that the training table has nothing like; `what`
         names the rows in them. Decimals are read as these rows write them.
@@ -205,9 +214,9 @@ class Scaling:
                 gaps = np.isnan(values)
                 kind = "dates" if "dates" in column_ else "numbers"
                 strange, why = gaps & ~missing, f"are no {kind}: taken for missing"
-                scaled = (np.where(gaps, column_["middle"], values) - column_["middle"]) / column_[
-                    "scale"
-                ]
+                with np.errstate(over="ignore"):
+                    away = np.where(gaps, column_["middle"], values) - column_["middle"]
+                    scaled = away / column_["scale"]
                 parts.append(scaled.clip(-CUT, CUT))
             if column_["missing"]:
                 parts.append(gaps.astype(float))

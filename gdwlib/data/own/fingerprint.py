@@ -20,6 +20,8 @@ def check_unchanged(files: NamedFiles, digest: Callable[[NamedFiles], str]) -> N
 def content_digest(path: Path) -> bytes:
     try:
         state = path.stat()
+        if not path.is_file():
+            return b"not a regular file"
         return _content_digest(path, state.st_size, state.st_mtime_ns)
     except OSError as error:  # a broken link, no rights: named when it is read
         return f"{error.strerror}".encode()

@@ -18,7 +18,7 @@ from gdwlib.data.errors import DataError
 from gdwlib.data.image_files import UnusableFile
 from gdwlib.data.own.fingerprint import check_unchanged, content_digest
 from gdwlib.data.own.listing import (
-    NO_FILE,
+    UNREADABLE,
     files_below,
     images_in_csv,
     images_in_folder,
@@ -29,7 +29,7 @@ from gdwlib.data.own.listing import (
     without_unlabelled,
 )
 from gdwlib.data.own.named import NamedFiles
-from gdwlib.data.own.spelling import Classes
+from gdwlib.data.own.spelling import Classes, is_count
 
 
 def open_folder(files: NamedFiles) -> Dataset:
@@ -88,8 +88,8 @@ def open_folder(files: NamedFiles) -> Dataset:
             root if part is train else f"{what} of {root}",
             len(part.names) + len(part.bad),
         )
-        unreadable = [item for item in part.bad if item.why == NO_FILE] + bad
-        wrong = [item for item in part.bad if item.why != NO_FILE] + strange
+        unreadable = [item for item in part.bad if item.why in UNREADABLE] + bad
+        wrong = [item for item in part.bad if item.why not in UNREADABLE] + strange
         if skip and wrong:  # what cannot be read is left out when asked, and nothing else
             image_files.refuse(where, wrong, count, f"labels of {what}", skip_bad=None)
         remarks.append(image_files.refuse(where, wrong + unreadable, count, what, skip))
@@ -197,11 +197,12 @@ def fingerprint(files: NamedFiles) -> str:
         ("trusted", files.trusted),
         ("test", files.test),
     ):
-        if spec is None or str(spec).isdigit():
+        if spec is None or is_count(str(spec)):
             whole.update(f"{what} {spec}\n".encode())
         elif (path := Path(spec)).is_dir():
             for name, file in files_below(path):
-                whole.update(f"{what} {name} ".encode() + content_digest(file))
+                place = f"{what} {name} ".encode(errors="surrogateescape")
+                whole.update(place + content_digest(file))
         elif path.is_file():
             whole.update(f"{what} ".encode() + content_digest(path))
         else:

@@ -11,7 +11,7 @@ import numpy as np
 from gdwlib.data import image_files
 from gdwlib.data.errors import DataError, suggestion
 from gdwlib.data.image_files import UnusableFile
-from gdwlib.data.own.spelling import Classes, column, normalised_label, read_csv
+from gdwlib.data.own.spelling import Classes, column, is_count, normalised_label, read_csv
 
 SUFFIXES = set(
     ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif "
@@ -23,6 +23,7 @@ IDS = (
 )
 LABELS = ("label", "class", "labels", "category", "target", "class_name", "y")
 NO_FILE = "no such file"
+UNREADABLE = (NO_FILE, image_files.NOT_UTF8)  # which `skip_bad` leaves out
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -66,9 +67,9 @@ def list_images(root: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         for name, path in files_below(root):
             good = path.suffix.lower() in SUFFIXES or image_files.is_grayscale(path) is not None
             (found if good else others).append((name, path))
-    some = ", ".join(name for name, _ in others[: image_files.NAMED]) + ", …" * (
-        len(others) > image_files.NAMED
-    )
+    some = ", ".join(
+        image_files.printable(name) for name, _ in others[: image_files.NAMED]
+    ) + ", …" * (len(others) > image_files.NAMED)
     return found, [f"{len(others)} files are no images, left alone: {some}"] if others else []
 
 
@@ -89,11 +90,17 @@ def images_in_folder(root: Path, outside: Iterable[Path] = ()) -> Labelled:
         raise DataError(
             f"{root}: holds {', '.join(first)} instead of a folder for each class; {way}"
         )
+    bad = [
+        UnusableFile(image_files.printable(name), image_files.NOT_UTF8)
+        for name, _ in found
+        if not image_files.is_utf8(name)
+    ]
+    found = [(name, path) for name, path in found if image_files.is_utf8(name)]
     labels = [
         (normalised_label(name.split("/")[0]) or name.split("/")[0]) if "/" in name else ""
         for name, _ in found
     ]
-    return Labelled([path for _, path in found], [name for name, _ in found], labels, [], remarks)
+    return Labelled([path for _, path in found], [name for name, _ in found], labels, bad, remarks)
 
 
 def without_unlabelled(part: Labelled) -> Labelled:
@@ -218,7 +225,7 @@ def relabelled(folder: Labelled, listed: Labelled, where: Path) -> Labelled:
         listed.paths + [path for path, _, _ in rest],
         listed.names + [name for _, name, _ in rest],
         listed.labels + [label for _, _, label in rest],
-        listed.bad,
+        listed.bad + folder.bad,
         remarks,
     )
     order = np.argsort(together.names)
@@ -232,7 +239,7 @@ def relabelled(folder: Labelled, listed: Labelled, where: Path) -> Labelled:
 
 def named_images(spec: str | None, root: Path, label_column: str | None) -> Labelled | None:
     """Trusted or test images; None where none are named, or by their number."""
-    if spec is None or spec.isdigit():
+    if spec is None or is_count(spec):
         return None
     return (
         without_unlabelled(images_in_folder(Path(spec)))

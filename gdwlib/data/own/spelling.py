@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ MISSING = {
     "--",
     ".",
 }
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
+WHOLE = re.compile("-?[0-9]{1,18}")
 NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."}  # a class may be called "none"
 
 
@@ -61,7 +64,7 @@ def read_csv(path: Path) -> list[list[str]]:
             )
         except csv.Error as error:
             raise DataError(f"{path}: not a table of text ({error})") from error
-        rows = [[cell.strip() for cell in row] for row in rows]
+        rows = [[plain(cell.strip()) for cell in row] for row in rows]
         rows = [row for row in rows if any(row)]
         widths = Counter(map(len, rows[:1000]))
         width, alike = widths.most_common(1)[0] if widths else (0, 0)
@@ -73,14 +76,37 @@ def read_csv(path: Path) -> list[list[str]]:
 
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
-    """A CSV file; numbers with six digits."""
+    """A CSV file; numbers with six digits, and before a text that a spreadsheet would take for a
+    formula the apostrophe that tells it not to (`read_csv` takes it away again)."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(
-        [f"{cell:.6f}" if isinstance(cell, float) else cell for cell in row] for row in rows
-    )
+    writer.writerow(map(_cell, header))
+    writer.writerows(map(_cell, row) for row in rows)
     return buffer.getvalue().encode()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return f"{value:.6f}"
+    if not isinstance(value, str) or not value.startswith(FORMULA) or WHOLE.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def plain(cell: str) -> str:
+    """A cell that `as_csv` wrote, as it was."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+
+
+def is_whole(text: str) -> bool:
+    """Whether `int` reads it: digits, of a number that a computer counts to, with or without a
+    minus sign."""
+    return WHOLE.fullmatch(text) is not None
+
+
+def is_count(text: str) -> bool:
+    """Likewise, without one."""
+    return is_whole(text) and not text.startswith("-")
 
 
 def is_none_like(cell: object) -> bool:
@@ -97,7 +123,7 @@ def normalised_label(label: object) -> str | None:
     if text.casefold() in NO_LABEL:
         return None
     whole, dot, fraction = text.lstrip("+").partition(".")
-    if dot and not fraction.strip("0") and whole.lstrip("-").isdigit():
+    if dot and not fraction.strip("0") and is_whole(whole):
         return whole
     return text
 
@@ -112,7 +138,7 @@ class Classes:
         for label in labels:
             spellings.setdefault(_key(label), Counter())[label] += 1
         named = {key: max(sorted(seen), key=seen.__getitem__) for key, seen in spellings.items()}
-        whole = all(name.lstrip("-").isdigit() for name in named.values())
+        whole = all(map(is_whole, named.values()))
         keys = sorted(
             named,
             key=(lambda key: (int(named[key]), key))
@@ -134,7 +160,7 @@ class Classes:
 
 
 def _key(label: str) -> str:
-    if len(label) == 1 or label.lstrip("-").isdigit():  # a and A, 1 and -1
+    if len(label) == 1 or is_whole(label):  # a and A, 1 and -1
         return label
     inner = label[1:-1].replace("_", " ").replace("-", " ")  # but A- is not A
     return f"{label[0]}{inner}{label[-1]}".casefold()

@@ -22,7 +22,7 @@ from gdwlib.data.own.fingerprint import check_unchanged, content_digest
 from gdwlib.data.own.folder import dataset_of
 from gdwlib.data.own.named import NamedFiles
 from gdwlib.data.own.rows import Rows, corrected, rows_of_csv
-from gdwlib.data.own.spelling import Classes
+from gdwlib.data.own.spelling import Classes, is_count
 
 
 def build(
@@ -108,7 +108,7 @@ def open_table(files: NamedFiles) -> Dataset:
     check_unchanged(files, fingerprint)
     where = Path(files.data_file or "")
     trusted, test = (
-        None if spec is None or spec.isdigit() else rows_of_csv(Path(spec), files.label_column)
+        None if spec is None or is_count(spec) else rows_of_csv(Path(spec), files.label_column)
         for spec in (files.trusted, files.test)
     )
     train = rows_of_csv(where, files.label_column)
@@ -124,7 +124,7 @@ def fingerprint(files: NamedFiles) -> str:
     if files.labels:
         named["labels"] = files.labels
     for what, spec in named.items():
-        if spec is None or spec.isdigit():
+        if spec is None or is_count(spec):
             whole.update(f"{what} {spec}\n".encode())
         elif Path(spec).is_file():
             whole.update(f"{what} ".encode() + content_digest(Path(spec)))
