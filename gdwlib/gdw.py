@@ -277,7 +277,8 @@ class GDW:
         logits = forward_pass.logits  # (n, C)
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
-        if (dtype := next(iter(phi.values())).dtype) != losses.dtype:
+        dtype = next(iter(phi.values())).dtype
+        if dtype != losses.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(
                 f"weight_net: is {dtype}, and the model gives {losses.dtype}; bring it there as "
                 f"well: gdw.weight_net.to({losses.dtype})"
@@ -348,7 +349,7 @@ class GDW:
             ValueError: it is of a GDW with other settings, or of another model; nothing is loaded.
         """
         settings = self._settings()
-        given = state.get("settings", settings)  # before 0.2 a state had none
+        given = state.get("settings", settings)  # version 0.1.0 wrote none
         expected = {*self._parts(), "steps"}
         if set(state) - {"settings"} != expected:
             raise ValueError(f"state: expected the keys {sorted(expected)}, got {sorted(state)}")

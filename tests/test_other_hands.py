@@ -179,6 +179,8 @@ def test_a_model_that_became_double_says_so_and_bfloat16_trains():
         gdw.step(*batches(dtype=torch.float64))
     gdw.weight_net.double()
     assert gdw.step(*batches(dtype=torch.float64)).train_loss.isfinite()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert make(network()).step(*batches()).train_loss.isfinite()
     small = network().bfloat16()
     assert make(small).step(*batches(dtype=torch.bfloat16)).train_loss.isfinite()
 

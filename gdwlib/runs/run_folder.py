@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from gdwlib.data import DATASETS, OwnData
+from gdwlib.data.own.arrays import BUILT_IN
 from gdwlib.runs.config import HOW_FIELDS, RunConfig
 from gdwlib.runs.files import (
     RecordError,
@@ -133,8 +134,9 @@ class RunFolder:
                 or result | summary(metrics, self.config.epochs) != result
             ):
                 return None, f"{self.path}: result.json and metrics.jsonl do not agree"
-            own = isinstance(DATASETS.get(self.config.dataset), OwnData)
-            if result["final_accuracy"] is None and not own:
+            name = self.config.dataset
+            published = name in BUILT_IN and not isinstance(DATASETS[name], OwnData)
+            if result["final_accuracy"] is None and published:
                 return None, f"{self.path}: has no test accuracies"
             return RunRecord(
                 self.path, written["config"], written["environment"], metrics, result
@@ -239,8 +241,9 @@ class RunFolder:
         environment, as on a GPU, or at another revision, its "earlier" says which, and up to which
         epoch."""
         before = (read_json(self.path / "config.json") or {}).get("environment") if epochs else None
-        if before is not None:
+        if isinstance(before, dict):
             earlier = before.pop("earlier", [])
+            earlier = earlier if isinstance(earlier, list) else []
             if before != environment:
                 earlier.append({"epochs": epochs} | before)
             environment = environment | ({"earlier": earlier} if earlier else {})
