@@ -1,7 +1,7 @@
 """How good the default for tables is: GDW and plain training beside scikit-learn's logistic
 regression and random forest, with wrong labels.
 
-    python benchmarks/tables.py [--seeds N] [--choose] [--outputs DIR]
+    python benchmarks/tables.py [--seeds N] [--tables NAME ...] [--choose] [--outputs DIR]
 
 Five tables that scikit-learn brings and a dirty one that is made here, each with 30% uniform and
 30% flip noise. Of each a third are test rows, and ten of each class (five of small tables) are
@@ -152,17 +152,17 @@ class Problem:
         return gdwlib.run(config, outputs=outputs)
 
 
-def problems(seeds: int) -> Iterator[Problem]:
+def problems(seeds: int, tables: list[str]) -> Iterator[Problem]:
     for seed in range(seeds):
-        for name in TABLES:
+        for name in tables:
             for kind in ("uniform", "flip"):
                 yield Problem(name, kind, seed)
 
 
-def choose(seeds: int, outputs: Path) -> None:
+def choose(chosen: Iterator[Problem], outputs: Path) -> None:
     """Each candidate's accuracy on trusted rows held out, percent."""
     rows = []
-    for problem in problems(seeds):
+    for problem in chosen:
         labels = problem.labels[problem.trusted]
         folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(labels, labels))
         for candidate, fields in CANDIDATES.items():
@@ -218,6 +218,7 @@ def measure(problem: Problem, outputs: Path) -> list[dict]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--tables", nargs="+", default=[*TABLES], choices=TABLES, metavar="NAME")
     parser.add_argument("--choose", action="store_true")
     parser.add_argument("--outputs", type=Path, default=project_folder("outputs"))
     args = parser.parse_args()
@@ -225,10 +226,10 @@ def main() -> None:
     torch.set_num_threads(1)  # of steps so small the threads' handing over costs more than it saves
     with tempfile.TemporaryDirectory() as folder:
         if args.choose:
-            choose(args.seeds, Path(folder))
+            choose(problems(args.seeds, args.tables), Path(folder))
             return
         rows = []
-        for problem in problems(args.seeds):
+        for problem in problems(args.seeds, args.tables):
             rows += measure(problem, Path(folder))
             print(pd.DataFrame(rows[-6:]).round(1).to_string(header=False), flush=True)
     frame = pd.DataFrame(rows)

@@ -77,8 +77,6 @@ def method(setting: Setting, name: str, model: nn.Module) -> Method:
     for epoch in range(config.total_epochs):
         made.start_epoch(epoch)
     made.set_learning_rate(0.1)
-    for learner in made.learners:
-        learner.model.train()
     return made
 
 

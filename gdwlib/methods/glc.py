@@ -52,6 +52,7 @@ class GLC(Base):
         counts as clean."""
         self.model.eval()
         p = torch.cat([self.model(x).softmax(1) for x in self.context.meta_parts()])  # (M, C)
+        self.model.train()
         of_class = weighting.one_hot(self.context.y_meta, p)  # (M, C)
         counts = of_class.sum(0)[:, None]  # (C, 1)
         return torch.where(

@@ -96,7 +96,7 @@ class Sweep:
             except BaseException:
                 self._stop(process)
                 raise
-        failed, waiting = self._failures(left)
+        failed, waiting = self._failures(left, killed=process.returncode < 0)
         for reason, names in failed.items():
             self.say(f"{len(names)} failed: {reason}")
             for name in names:
@@ -169,19 +169,23 @@ class Sweep:
             return ""
         return f"; about {duration((time.monotonic() - start) / finished * left)} left"
 
-    def _failures(self, left: list[RunConfig]) -> tuple[dict[str, list[str]], int]:
-        """Of the runs without a record: by reason those that were begun; how many were not."""
+    def _failures(self, left: list[RunConfig], killed: bool) -> tuple[dict[str, list[str]], int]:
+        """Of the runs without a record: by reason those that were begun; how many were not, or may
+        go on, as where Snakemake was `killed` and left them behind."""
         failed: dict[str, list[str]] = {}
         waiting = 0
         for config in left:
             by = RunFolder(self.folders.outputs, config).trained_by()
-            if by is not None:  # Snakemake was killed, and has left it behind
+            if by is not None:
                 self.say(f"{config.run_id}: {by} is still training it")
             if by is not None or self._log_size(config) <= self.before[config]:
                 waiting += 1
                 continue
             words = _last_words(self._log(config), self.before[config])
             known = words.startswith("gdwlib run: ")
+            if killed and not known:
+                waiting += 1
+                continue
             reason = (
                 words.removeprefix("gdwlib run: ")
                 if known

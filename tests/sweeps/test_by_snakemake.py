@@ -296,3 +296,21 @@ def test_each_gpu_is_used_before_one_is_shared(tmp_path, monkeypatch):
         assert index == 1
     for place in (taken[0], taken[2]):
         place.__exit__(None, None, None)
+
+
+def test_runs_that_a_killed_snakemake_leaves_behind_have_not_failed(tmp_path):
+    said = []
+    logs = tmp_path / "sweeps" / "logs"
+    logs.mkdir(parents=True)
+    listed = by_snakemake.write_list(RUNS, "mine", tmp_path)
+    folders = Folders(tmp_path, tmp_path)
+    sweep = by_snakemake.Sweep(listed, RUNS, folders, ["--cores", "2"], said.append)
+    said_by = ("fashion base seed 0: epoch 1/2", "gdwlib run: training diverged", "\n")
+    for config, words in zip(RUNS, said_by, strict=False):  # the fourth was not begun
+        (logs / f"{config.run_id}.log").write_text(words)
+    with RunFolder(tmp_path, RUNS[0]).locked():
+        failed, waiting = sweep._failures(RUNS, killed=True)
+        assert failed == {"training diverged": [RUNS[1].run_id]} and waiting == 3
+        assert len(said) == 1 and f"{os.getpid()} on" in said[0] and "still training" in said[0]
+    failed, waiting = sweep._failures(RUNS, killed=False)
+    assert sum(map(len, failed.values())) == 3 and waiting == 1

@@ -509,6 +509,9 @@ def test_hostile_networks_are_refused_without_being_executed(tmp_path, zipped, c
     shutil.copytree(record.path, bare)
     tamper(bare / "model.pt")
     assert main(["predict", str(bare), str(root)]) == 1
+    assert "model.pt: altered or half-written" in capsys.readouterr().err
+    (bare / "result.json").unlink()  # as of a network that came without its record
+    assert main(["predict", str(bare), str(root)]) == 1
     assert "refused without being executed" in capsys.readouterr().err
     tamper(record.path / "model.pt")
     tamper(record.path / "weight_net.pt")
