@@ -3,6 +3,7 @@
 #     snakemake --cores 4 --config runs=outputs/sweeps/NAME.jsonl
 # A run is finished when its result.json is there, whatever has become of this file since (profiles/default).
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -11,6 +12,10 @@ OUT = Path(config.get("outputs", "outputs"))
 if "runs" not in config:
     sys.exit("Snakefile: name a list of runs: --config runs=FILE, as python -m gdwlib sweep CAMPAIGN --cores N writes it")
 RUNS = {run.pop("run_id"): run for run in map(json.loads, Path(config["runs"]).read_text().splitlines())}
+for id_, run in RUNS.items():  # of which paths are made
+    for name in (id_, run.get("dataset"), run.get("preset")):
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.-]+", name):
+            sys.exit(f"Snakefile: {config['runs']}: {name!r} is no run id, data set or preset")
 LOGS = OUT / "sweeps" / "logs"
 LOGS.mkdir(parents=True, exist_ok=True)
 PLACES = int(config.get("runs_per_gpu", 0))  # runs that may share a GPU of this machine; 0: the cluster sees to that
@@ -72,7 +77,7 @@ rule table:
         report(OUT / "figures" / "table{number}-{dataset}-{preset}.png", category="Figures",
                labels={"gains over Base": "{number}", "data": "{dataset}", "preset": "{preset}"}),
     shell:
-        "{sys.executable:q} -m gdwlib table {wildcards.number} --dataset {wildcards.dataset} --preset {wildcards.preset} "
+        "{sys.executable:q} -m gdwlib table {wildcards.number:q} --dataset {wildcards.dataset:q} --preset {wildcards.preset:q} "
         "--outputs {OUT:q} --save > /dev/null"
 
 

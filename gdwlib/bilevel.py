@@ -370,4 +370,7 @@ def optimizer_step(
 def write_buffers(buffers: State, moved: State) -> None:
     """Write what a forward pass left of the buffers into the module's own."""
     for name, buffer in buffers.items():
-        buffer.copy_(moved[name])
+        if buffer.shape == moved[name].shape:
+            buffer.copy_(moved[name])
+        else:  # the model has made it anew
+            buffer.data = moved[name].to(buffer)

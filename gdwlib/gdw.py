@@ -40,7 +40,7 @@ def _check_trainable(model: nn.Module, optimizer: torch.optim.Optimizer) -> None
             f"model: is wrapped in {type(model).__name__}, which a step cannot go through; give "
             "model.module"
         )
-    if any(param.dtype == torch.float16 for param in model.parameters()):
+    if any(param.dtype == torch.float16 and param.requires_grad for param in model.parameters()):
         raise ValueError(
             "model: has float16 parameters, whose range is too small for the meta-gradient; use "
             "float32 or bfloat16"
@@ -278,10 +278,11 @@ class GDW:
         losses = weighting.cross_entropy(logits, y)  # (n,)
         p = weighting.probabilities(logits)  # (n, C)
         dtype = next(iter(phi.values())).dtype
-        if dtype != losses.dtype and not torch.is_autocast_enabled(x.device.type):
+        own = isinstance(self.weight_net, WeightNet)  # another one may cast for itself
+        if own and dtype != losses.dtype and not torch.is_autocast_enabled(x.device.type):
             raise ValueError(
-                f"weight_net: is {dtype}, and the model gives {losses.dtype}; bring it there as "
-                f"well: gdw.weight_net.to({losses.dtype})"
+                f"weight_net: is {dtype}, and the model gives {losses.dtype}; bring it there, "
+                f"gdw.weight_net.to({losses.dtype}), or cast the model's logits"
             )
         d1 = weighting.logit_gradient(p, y)  # (n, C) Eq. 1
         weights_of = partial(self._weights, losses=losses, p=p, y=y)
@@ -351,8 +352,10 @@ class GDW:
         settings = self._settings()
         given = state.get("settings", settings)  # version 0.1.0 wrote none
         expected = {*self._parts(), "steps"}
-        if set(state) - {"settings"} != expected:
+        if set(state) - {"settings"} != expected or not isinstance(given, dict):
             raise ValueError(f"state: expected the keys {sorted(expected)}, got {sorted(state)}")
+        if not isinstance(state["steps"], int) or state["steps"] < 0:
+            raise ValueError(f"state: steps must be a number of steps, not {state['steps']!r}")
         if differ := [name for name in settings if given.get(name) != settings[name]]:
             first = differ[0]
             raise ValueError(
@@ -377,8 +380,7 @@ class GDW:
         return {
             "num_classes": self.num_classes,
             "level": self.level,
-            "class_lr": self.class_lr,
-            "clip": self.clip,
+            "clip": float(self.clip),
             "zero_mean": self.zero_mean,
             "normalise": self.normalise,
             "meta_every": self.meta_every,

@@ -5,6 +5,7 @@ A user adds one with `gdwlib.DATASETS["mine"] = gdwlib.data.Dataset(...)`.
 
 import gzip
 import hashlib
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -88,7 +89,9 @@ def _hold_to_archive(file: Path, archive: Path, md5: str) -> None:
             archive = file
             content = gzip.decompress(packed)
             if not file.exists():
-                file.write_bytes(content)
+                beside = file.with_name(f".{file.name}.{os.getpid()}")
+                beside.write_bytes(content)
+                beside.replace(file)
             found, expected = (
                 hashlib.md5(part).hexdigest() for part in (file.read_bytes(), content)
             )

@@ -17,7 +17,10 @@ from gdwlib.data.errors import DataError
 
 GREY = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 # Pictures and nothing else: Pillow would hand an EPS file, which is a program, to Ghostscript
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF")
+FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF"),
+    *("ICO", "PCX", "SGI", "DDS"),
+)
 MOST_PIXELS = 89_000_000  # what Pillow itself starts to warn at
 LARGE = 8_000_000  # pixels of an image beside which no other large one is decoded
 STRIP = 2**20  # pixels that are brought to 8 bits at a time
@@ -108,11 +111,12 @@ def _flat(image: Image.Image) -> Image.Image:
         return image.copy()  # its file will be closed
     # 16 or 32 bits a pixel: convert() would clip
     wide = image.mode in ("I", "F") or image.mode.startswith("I;16")
-    low, top = _range(image) if wide else (0.0, 0.0)
     out = Image.new("L" if grey or wide else "RGB", image.size)
     rows = max(1, STRIP // width)
-    for y in range(0, height, rows):
-        strip = image.crop((0, y, width, min(y + rows, height)))
+    boxes = [(0, y, width, min(y + rows, height)) for y in range(0, height, rows)]
+    low, top = _range(image, boxes) if wide else (0.0, 0.0)
+    for box in boxes:
+        strip = image.crop(box)
         if wide:
             values = np.asarray(strip, np.float64)
             values = (values - low) * (255 / max(top - low, 1e-12))
@@ -121,13 +125,14 @@ def _flat(image: Image.Image) -> Image.Image:
             rgba = strip.convert("RGBA")
             strip = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
             strip = strip.convert("RGB")
-        out.paste(strip.convert(out.mode), (0, y))
+        out.paste(strip.convert(out.mode), box[:2])
     return out
 
 
-def _range(image: Image.Image) -> tuple[float, float]:
+def _range(image: Image.Image, boxes: Sequence[tuple]) -> tuple[float, float]:
     """The values of a 16- or 32-bit image that become 0 and 255."""
-    least, most = map(float, image.getextrema())  # type: ignore[arg-type]  # of one channel
+    strips = [np.asarray(image.crop(box)) for box in boxes]
+    least, most = (float(of([of(strip) for strip in strips])) for of in (np.min, np.max))
     if image.mode == "F" or most > 65535 or least < 0:
         return least, most
     return 0.0, 255.0 if most <= 255 else 65535.0

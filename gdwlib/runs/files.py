@@ -25,6 +25,8 @@ def write_file(
     cannot be."""
     # two processes may write the same
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    if path.exists() and not path.is_file():
+        raise RecordError(f"{path}: is no regular file, and is not written over; {advice}")
     with naming_write_errors(path, advice):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +65,21 @@ def read_json(path: Path) -> dict | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+@contextlib.contextmanager
+def naming_read_errors() -> Iterator[None]:
+    """RecordError where a file is there and cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise RecordError(
+            f"{error.filename}: cannot be read ({error.strerror or error}), so that nobody knows "
+            "what is there, and nothing was changed; mend that, or choose another folder with "
+            "--outputs"
+        ) from error
 
 
 def check_sum(path: Path, digest: str) -> None:

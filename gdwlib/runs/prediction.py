@@ -15,7 +15,13 @@ from gdwlib.data.own.columns import Scaling
 from gdwlib.data.own.listing import list_images
 from gdwlib.data.own.rows import Rows, rows_of_arrays, rows_of_csv
 from gdwlib.models import FOR_TABLES, MODELS
-from gdwlib.runs.files import RecordError, check_sum, read_file, read_json
+from gdwlib.runs.files import (
+    RecordError,
+    check_sum,
+    naming_read_errors,
+    read_file,
+    read_json,
+)
 from gdwlib.runs.records import RunRecord, load_network
 
 LARGEST_SIZE = 1024  # pixels a side of the images that a network is said to take
@@ -91,6 +97,8 @@ def description(folder: Path) -> dict:
         network, columns = about["network"], about["columns"]
         wrong = (
             network["model"] not in MODELS
+            or not isinstance(about["classes"], list)
+            or {type(network["num_classes"]), type(network["channels"])} != {int}
             or len(about["classes"]) != network["num_classes"]
             or not all(isinstance(name, str) for name in about["classes"])
             or (columns is None) == (network["model"] in FOR_TABLES)
@@ -105,14 +113,20 @@ def description(folder: Path) -> dict:
                 and 1 <= about["pool"] <= (size or LARGEST_SIZE)
             )
         else:
-            wrong = wrong or Scaling(columns).width != network["channels"]
+            scaling = Scaling(columns)
+            scaling.check()
+            wrong = wrong or scaling.width != network["channels"]
+    except PermissionError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     except FileNotFoundError:
         raise RecordError(
             f"{path}: missing; a run writes it with model.pt when it is finished: train it again"
         ) from None
-    except (
-        OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError
-    ) as error:  # fmt: skip
+    except (OSError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise RecordError(
+            f"{path}: does not describe a network ({type(error).__name__}: {error})"
+        ) from error
+    except (AttributeError, RecursionError) as error:
         raise RecordError(
             f"{path}: does not describe a network ({type(error).__name__}: {error})"
         ) from error
@@ -125,15 +139,18 @@ def check_unaltered(folder: Path) -> None:
     """RecordError where there is a result.json, and the network or what describes it is not what
     that was written for."""
     path = folder / "result.json"
-    if not path.exists():
-        return  # a network that was given away without its record
-    sums = (read_json(path) or {}).get("sha256")
-    for name in ("model.json", "model.pt"):
-        if not isinstance(sums, dict) or not isinstance(digest := sums.get(name), str):
-            raise RecordError(
-                f"{path}: damaged, it has no check sum of {name}; train the run again"
-            )
-        if (folder / name).exists():
+    with naming_read_errors():
+        if not path.exists():
+            return  # a network that was given away without its record
+        read_file(path)
+        sums = (read_json(path) or {}).get("sha256")
+        for name in ("model.json", "model.pt"):
+            if not (folder / name).exists():
+                continue
+            if not isinstance(sums, dict) or not isinstance(digest := sums.get(name), str):
+                raise RecordError(
+                    f"{path}: damaged, it has no check sum of {name}; train the run again"
+                )
             check_sum(folder / name, digest)
 
 

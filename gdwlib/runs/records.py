@@ -90,8 +90,13 @@ class RunRecord:
 def load_network(folder: Path, about: dict) -> nn.Module:
     """The network of a folder's model.pt, in eval mode, as `about` says: its model, num_classes and
     channels."""
-    with torch.device("meta"):  # of no memory: what it takes is decided by the file
-        network = MODELS[about["model"]](about["num_classes"], about["channels"])
+    try:
+        with torch.device("meta"):  # of no memory: what it takes is decided by the file
+            network = MODELS[about["model"]](about["num_classes"], about["channels"])
+    except (RuntimeError, TypeError, ValueError, OverflowError) as error:
+        raise RecordError(
+            f"{folder}: names a network that there cannot be ({type(error).__name__})"
+        ) from error
     return _loaded(network, folder / "model.pt")
 
 
@@ -100,10 +105,16 @@ def _loaded(network: nn.Module, path: Path) -> nn.Module:
     try:
         content = io.BytesIO(read_file(path))
         state = torch.load(content, map_location="cpu", weights_only=True)
+        for tensor in state.values():
+            dense = tensor.layout == torch.strided and tensor.device.type == "cpu"
+            if not dense or tensor.is_complex():
+                raise TypeError("not plain numbers")
         network.load_state_dict(state, assign=True)
         network.float()
     except FileNotFoundError:
         raise
+    except PermissionError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
     # whatever a damaged or hostile file makes zipfile, pickle or torch raise
     except Exception as error:
         raise RecordError(

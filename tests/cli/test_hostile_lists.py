@@ -4,9 +4,11 @@ import csv
 import gzip
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +19,11 @@ from gdwlib.companion.notebook import check_parameters
 from gdwlib.data import DataError, datasets, human
 from gdwlib.data.own.columns import Scaling
 from gdwlib.data.own.rows import rows_of_csv
-from gdwlib.data.own.spelling import as_csv, normalised_label, read_csv
+from gdwlib.data.own.spelling import as_csv, normalised_label, plain, read_csv
+from gdwlib.runs.files import RecordError, write_file
 from gdwlib.sweeps.campaigns import to_line
 
+ROOT = Path(__file__).parents[2]
 FORMULAS = ("=HYPERLINK(1)", "@SUM(A1)", "+1+cmd", "-2+3", "\tx", "=1")
 
 
@@ -47,9 +51,29 @@ def test_formulas_are_written_as_text_and_read_as_they_were(tmp_path):
     )
     for row in csv.reader(io.StringIO(path.read_text(), newline="")):
         assert not any(cell.startswith(("=", "@", "+", "\t")) for cell in row)
-    rows = read_csv(path)
+    rows = [[plain(cell) for cell in row] for row in read_csv(path)]
     assert [row[0] for row in rows[1:]] == list(FORMULAS)
     assert rows[1][1:] == ["-3", "-0.500000", "plain", "'quoted"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["'=a", "''=a", "'-x", "'", "''", "-", "+", "-5.5", "+49", "1", "a'=b", "'a", "=", "é=1"],
+)
+def test_what_is_written_is_read_again(text, tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_bytes(as_csv(("id", "label"), [(text, "b")]))
+    assert plain(read_csv(path)[1][0]) == text
+    number = text.lstrip("+-").replace(".", "").isdigit()
+    assert not (number and "'" in path.read_text())
+
+
+def test_names_with_an_apostrophe_before_a_formula_are_the_users_own(tmp_path):
+    path = tmp_path / "train.csv"
+    lines = [f"{name}{k},{k},cat\n{name}{k}.,{-k},dog" for k in range(20) for name in ("'=", "=")]
+    path.write_text("id,a,label\n" + "\n".join(lines) + "\n")
+    rows = rows_of_csv(path, None)
+    assert len(set(rows.ids)) == 80 and rows.remark is None
 
 
 def test_formulas_as_classes_and_ids_go_round(tmp_path):
@@ -268,3 +292,42 @@ def test_human_labels_are_held_to_the_published_sum(tmp_path):
     os.mkfifo(path)
     with pytest.raises(DataError, match="CIFAR-10_human.pt: altered"):
         human.human_labels(path, "worse_label", np.zeros(3, int), 10)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "fashion;touch X;"},
+        {"preset": "$(touch X)"},
+        {"run_id": "../../escaped"},
+        {"run_id": "a b; touch X"},
+        {"dataset": None},
+    ],
+)
+def test_a_list_for_snakemake_by_hand_executes_nothing(change, tmp_path):
+    pytest.importorskip("snakemake")
+    run = {"dataset": "fashion", "method": "base", "preset": "smoke", "noise": "uniform"}
+    run = {"run_id": "a"} | run | change
+    listed = tmp_path / "list.jsonl"
+    listed.write_text(json.dumps(run) + "\n")
+    result = tmp_path / "runs" / "a" / "result.json"
+    result.parent.mkdir(parents=True)
+    result.write_text("{}")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+    command += ["--cores", "1", "--directory", str(tmp_path)]
+    command += ["--config", f"runs={listed}", f"outputs={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode and not list(tmp_path.rglob("X"))
+    assert "is no run id, data set or preset" in done.stdout + done.stderr
+
+
+def test_what_is_no_file_is_not_written_over(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(RecordError, match="pipe: is no regular file"):
+        write_file(pipe, b"x")
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    with pytest.raises(RecordError, match="is no regular file"):
+        write_file(link, b"x")
+    assert pipe.is_fifo() and link.is_symlink()

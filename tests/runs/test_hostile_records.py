@@ -105,6 +105,10 @@ def test_a_network_of_nan_predicts_nothing(own, tampered):
         ("std", ["x", "y", "z"]),
         ("classes", ["cat"]),
         ("classes", [1, 2]),
+        ("classes", "ab"),
+        ("classes", {"a": 1, "b": 2}),
+        ("network", {"model": "resnet8", "num_classes": 2.0, "channels": 3}),
+        ("network", {"model": "resnet8", "num_classes": 2, "channels": True}),
         ("columns", [{}]),
         ("network", {"model": "resnet8", "num_classes": 2, "channels": 10**9}),
         ("network", {"model": "os.system", "num_classes": 2, "channels": 3}),
@@ -117,6 +121,49 @@ def test_a_tampered_description_is_one_line(own, tampered, name, value):
     refuse(tampered, own[1], "model.json: altered")
     (tampered / "result.json").unlink()
     refuse(tampered, own[1], "model.json: does not describe a network")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        {"name": None, "middle": 0.0, "scale": 1.0, "comma": False, "missing": False},
+        {"name": "a", "middle": None, "scale": 1.0, "comma": False, "missing": False},
+        {"name": "a", "middle": 0.0, "scale": 0, "comma": False, "missing": False},
+        {"name": "a", "middle": 0.0, "scale": -1, "comma": False, "missing": False},
+        {"name": "a", "middle": 10**400, "scale": 1.0, "comma": False, "missing": False},
+        {"name": "a", "levels": [1, 2], "missing": False},
+        {"name": "a", "levels": "ab", "missing": 3},
+    ],
+)
+def test_tampered_columns_are_one_line(own, tampered, column):
+    about = json.loads((tampered / "model.json").read_text())
+    about |= {"network": {"model": "linear", "num_classes": 2, "channels": 1}, "columns": [column]}
+    (tampered / "model.json").write_text(json.dumps(about))
+    (tampered / "result.json").unlink()
+    refuse(tampered, own[1], "model.json: does not describe a network")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        lambda tensor: tensor.to("meta"),
+        lambda tensor: tensor.to(torch.complex64),
+        lambda tensor: tensor.to_sparse(),
+        lambda tensor: 5,
+    ],
+)
+def test_tensors_of_other_kinds_are_no_weights(own, tampered, odd):
+    state = torch.load(tampered / "model.pt", weights_only=True)
+    state["fc.weight"] = odd(state["fc.weight"])
+    torch.save(state, tampered / "model.pt")
+    (tampered / "result.json").unlink()
+    refuse(tampered, own[1], "model.pt: not the weights of this network")
+
+
+@pytest.mark.parametrize("name", ["result.json", "model.json", "model.pt"])
+def test_predict_does_not_take_unreadable_for_damaged(own, tampered, name, monkeypatch):
+    unreadable(monkeypatch, name)
+    refuse(tampered, own[1], rf"{name}: cannot be read \(Permission denied\)")
 
 
 def test_a_description_of_more_classes_than_weights_takes_no_memory(own, tampered):

@@ -167,6 +167,20 @@ class Scaling:
             )
         return cls(plan), remarks
 
+    def check(self) -> None:
+        """ValueError where the plan, as read from a file, is none."""
+        for column in self.plan:
+            name, levels = column["name"], column.get("levels")
+            numbers = [column[key] for key in ("middle", "scale")] if levels is None else [1.0]
+            if (
+                not isinstance(name, str)
+                or not isinstance(column["missing"], bool)
+                or (levels is not None and not all(isinstance(level, str) for level in levels))
+                or not all(isinstance(n, float | int) and np.isfinite(float(n)) for n in numbers)
+                or not numbers[-1] > 0
+            ):
+                raise ValueError(f"column {name!r:.40}")
+
     @property
     def width(self) -> int:
         """F, how many features a row has."""

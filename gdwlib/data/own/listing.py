@@ -11,7 +11,14 @@ import numpy as np
 from gdwlib.data import image_files
 from gdwlib.data.errors import DataError, suggestion
 from gdwlib.data.image_files import UnusableFile
-from gdwlib.data.own.spelling import Classes, column, is_count, normalised_label, read_csv
+from gdwlib.data.own.spelling import (
+    Classes,
+    column,
+    is_count,
+    normalised_label,
+    plain,
+    read_csv,
+)
 
 SUFFIXES = set(
     ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .pgm .pbm .pnm .tga .jp2 .avif "
@@ -160,8 +167,8 @@ def images_in_csv(path: Path, root: Path, label_column: str | None) -> Labelled:
     bad = []
     for row in rows:
         entry = row[at] if at < len(row) else ""
-        label = normalised_label(row[label_at]) if label_at < len(row) else None
-        found = find(entry) if entry else None
+        label = normalised_label(plain(row[label_at])) if label_at < len(row) else None
+        found = (find(entry) or find(plain(entry))) if entry else None
         if found is None:
             bad.append(UnusableFile(entry or "a row without a file name", NO_FILE))
         elif label is None:

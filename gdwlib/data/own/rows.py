@@ -15,6 +15,7 @@ from gdwlib.data.own.spelling import (
     Classes,
     column,
     normalised_label,
+    plain,
     read_csv,
 )
 
@@ -121,7 +122,11 @@ def corrected(rows: Rows, path: Path, label_column: str | None) -> Rows:
     given: dict[str, str] = {}  # by id
     for row in body:
         id_ = row[id_at] if id_at < len(row) else ""
-        label = normalised_label(row[label_at]) if label_at < len(row) else None
+        id_ = id_ if id_ in position else plain(id_)
+        cell = row[label_at] if label_at < len(row) else None
+        label = normalised_label(cell)
+        if cell is not None and label is not None and classes.index(label) is None:
+            label = normalised_label(plain(cell))
         if id_ not in position:
             bad.append(UnusableFile(id_ or "a row without an id", "no row of the table"))
         elif label is None:

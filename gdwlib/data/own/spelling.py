@@ -64,7 +64,7 @@ def read_csv(path: Path) -> list[list[str]]:
             )
         except csv.Error as error:
             raise DataError(f"{path}: not a table of text ({error})") from error
-        rows = [[plain(cell.strip()) for cell in row] for row in rows]
+        rows = [[cell.strip() for cell in row] for row in rows]
         rows = [row for row in rows if any(row)]
         widths = Counter(map(len, rows[:1000]))
         width, alike = widths.most_common(1)[0] if widths else (0, 0)
@@ -77,7 +77,7 @@ def read_csv(path: Path) -> list[list[str]]:
 
 def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
     """A CSV file; numbers with six digits, and before a text that a spreadsheet would take for a
-    formula the apostrophe that tells it not to (`read_csv` takes it away again)."""
+    formula the apostrophe that tells it not to (`plain` takes it away again)."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(map(_cell, header))
@@ -88,14 +88,24 @@ def as_csv(header: Sequence[str], rows: Iterable[Sequence]) -> bytes:
 def _cell(value: object) -> object:
     if isinstance(value, float):
         return f"{value:.6f}"
-    if not isinstance(value, str) or not value.startswith(FORMULA) or WHOLE.fullmatch(value):
-        return value
-    return f"'{value}"
+    if isinstance(value, str) and _like_a_formula(value.lstrip("'")):
+        return f"'{value}"
+    return value
+
+
+def _like_a_formula(text: str) -> bool:
+    if len(text) < 2 or not text.startswith(FORMULA):
+        return False
+    try:
+        float(text)
+    except ValueError:
+        return True
+    return False
 
 
 def plain(cell: str) -> str:
     """A cell that `as_csv` wrote, as it was."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    return cell[1:] if cell.startswith("'") and _like_a_formula(cell.lstrip("'")) else cell
 
 
 def is_whole(text: str) -> bool:

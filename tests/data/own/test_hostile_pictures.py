@@ -124,7 +124,9 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I", "F"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"]
+)
 def test_strips_are_the_whole(tmp_path, monkeypatch, mode):
     draw = np.random.default_rng(0)
     values = draw.integers(0, 60_000, (50, 40))
@@ -132,6 +134,8 @@ def test_strips_are_the_whole(tmp_path, monkeypatch, mode):
         image = Image.fromarray(values.astype(np.int32 if mode == "I" else np.float32))
     elif mode == "I;16":
         image = Image.fromarray(values.astype(np.uint16))
+    elif mode == "I;16B":  # as microscopes write them
+        image = Image.frombytes(mode, (40, 50), values.astype(">u2").tobytes())
     else:
         noise = draw.integers(0, 256, (50, 40, 4)).astype(np.uint8)
         image = Image.fromarray(noise, "CMYK" if mode == "CMYK" else "RGBA").convert(
