@@ -113,7 +113,7 @@ def test_small_files_of_large_images_are_decoded_one_by_one(tmp_path):
     shape, _, rest = out.stdout.partition(") ")
     bad, mebibytes = map(int, rest.split())
     assert shape.startswith("(4, 3") and bad == 0
-    assert mebibytes < 700  # one image and what it becomes; four at once took 2,300
+    assert mebibytes < 1200  # one, what it becomes, and what the allocator has not given back
 
 
 def test_too_many_pixels_are_refused_by_the_header(tmp_path):
@@ -124,9 +124,7 @@ def test_too_many_pixels_are_refused_by_the_header(tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
 
 
-@pytest.mark.parametrize(
-    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"]
-)
+@pytest.mark.parametrize("mode", "1 L LA P RGB RGBA CMYK I;16 I;16B I F".split())
 def test_strips_are_the_whole(tmp_path, monkeypatch, mode):
     draw = np.random.default_rng(0)
     values = draw.integers(0, 60_000, (50, 40))
