@@ -160,7 +160,7 @@ class ForwardPass(TrainPass):
     def activations(self) -> Activations:
         if self._activations is None:
             # dropout draws the same masks
-            with ONE_THREAD, random_state_replayed(self.random, self._inputs[-1]):
+            with random_state_replayed(self.random, self._inputs[-1]):
                 self._run()
         return self._activations  # type: ignore[return-value]  # made by now
 
@@ -200,7 +200,7 @@ class ForwardPass(TrainPass):
             with Reusing(outputs, intact):
                 return apply(model, params, buffers, x)[0]
 
-        with ONE_THREAD, random_state_replayed(self.random, x):  # dropout draws the same masks
+        with random_state_replayed(self.random, x):  # dropout draws the same masks
             try:
                 return jvp(run, (params,), (direction,))[1]
             except NotImplementedError as error:
@@ -245,13 +245,14 @@ def _index(x: Tensor) -> tuple:
 @contextlib.contextmanager
 def random_state_replayed(state: RandomState, x: Tensor) -> Iterator[None]:
     """Draw once more the random numbers drawn since `state`, then go on from where the generators
-    were."""
-    now = random_state(x)
-    _set_random_state(state, x)
-    try:
-        yield
-    finally:
-        _set_random_state(now, x)
+    were; other threads wait."""
+    with ONE_THREAD:
+        now = random_state(x)
+        _set_random_state(state, x)
+        try:
+            yield
+        finally:
+            _set_random_state(now, x)
 
 
 PRECONDITIONED = (

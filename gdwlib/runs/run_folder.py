@@ -108,58 +108,48 @@ class RunFolder:
             RecordError: they cannot be read, so that nobody knows.
         """
         try:
-            if not (self.path / "result.json").exists():
-                return None, None
-            result = json.loads(read_file(self.path / "result.json"))
-            sums = result["sha256"]
-            if missing := {*ALWAYS, *NETWORK} - sums.keys():
-                return (
-                    None,
-                    f"{self.path / 'result.json'}: names no check sum of "
-                    f"{', '.join(sorted(missing))}",
-                )
-            for name, digest in sums.items():
-                if name.endswith(".pt") and not (self.path / name).exists():
-                    continue  # not committed with a record
-                try:
-                    check_sum(self.path / name, digest)
-                except RecordError as error:
-                    if name not in SOMETIMES:
-                        return None, str(error).removesuffix("; train the run again")
-                    raise  # a table to be read, for which nothing is trained again
-            written = json.loads(read_file(self.path / "config.json"))
-            metrics = [
-                json.loads(line)
-                for line in read_file(self.path / "metrics.jsonl").decode().splitlines()
-            ]
-            computed = {name: getattr(self.config, name) for name in HOW_FIELDS}
-            if RunConfig.of_record(written["config"] | computed) != self.config:
-                return None, f"{self.path}: the record of another configuration"
-            if (
-                len(metrics) != self.config.total_epochs
-                or result | summary(metrics, self.config.epochs) != result
-            ):
-                return None, f"{self.path}: result.json and metrics.jsonl do not agree"
-            name = self.config.dataset
-            published = name in BUILT_IN and not isinstance(DATASETS[name], OwnData)
-            if result["final_accuracy"] is None and published:
-                return None, f"{self.path}: has no test accuracies"
-            return RunRecord(
-                self.path, written["config"], written["environment"], metrics, result
-            ), None
+            with naming_read_errors():
+                return self._read()
         except FileNotFoundError as error:
             return None, f"{error.filename}: missing"
-        except OSError as error:
-            raise RecordError(self._unreadable(error)) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             return None, f"{self.path}: not a readable record ({type(error).__name__}: {error})"
 
-    def _unreadable(self, error: OSError) -> str:
-        return (
-            f"{error.filename or self.path}: cannot be read ({error.strerror or error}), so that "
-            "nobody knows what is there, and nothing was changed; mend that, or choose another "
-            "folder with --outputs"
-        )
+    def _read(self) -> tuple[RunRecord | None, str | None]:
+        """As `load`, with the errors of files that are not as they should be."""
+        if not (self.path / "result.json").exists():
+            return None, None
+        result = json.loads(read_file(self.path / "result.json"))
+        sums = result["sha256"]
+        if missing := {*ALWAYS, *NETWORK} - sums.keys():
+            names = ", ".join(sorted(missing))
+            return None, f"{self.path / 'result.json'}: names no check sum of {names}"
+        for name, digest in sums.items():
+            if name.endswith(".pt") and not (self.path / name).exists():
+                continue  # not committed with a record
+            try:
+                check_sum(self.path / name, digest)
+            except RecordError as error:
+                if name not in SOMETIMES:
+                    return None, str(error).removesuffix("; train the run again")
+                raise  # a table to be read, for which nothing is trained again
+        written = json.loads(read_file(self.path / "config.json"))
+        lines = read_file(self.path / "metrics.jsonl").decode().splitlines()
+        metrics = [json.loads(line) for line in lines]
+        computed = {name: getattr(self.config, name) for name in HOW_FIELDS}
+        if RunConfig.of_record(written["config"] | computed) != self.config:
+            return None, f"{self.path}: the record of another configuration"
+        if (
+            len(metrics) != self.config.total_epochs
+            or result | summary(metrics, self.config.epochs) != result
+        ):
+            return None, f"{self.path}: result.json and metrics.jsonl do not agree"
+        name = self.config.dataset
+        published = name in BUILT_IN and not isinstance(DATASETS[name], OwnData)
+        if result["final_accuracy"] is None and published:
+            return None, f"{self.path}: has no test accuracies"
+        about = written["config"], written["environment"]
+        return RunRecord(self.path, *about, metrics, result), None
 
     def discard(self) -> None:
         """Forget a broken record, the proof of completeness first."""
@@ -188,12 +178,10 @@ class RunFolder:
         """The last epoch's checkpoint, or None and, where there is a damaged one, what is wrong
         with it. RecordError where it cannot be read."""
         path = self.path / "checkpoint.pt"
-        try:
+        with naming_read_errors():
             if not path.exists():
                 return None, None
             path.open("rb").close() if path.is_file() else read_file(path)
-        except OSError as error:
-            raise RecordError(self._unreadable(error)) from error
         try:
             with zipfile.ZipFile(path) as archive:  # torch.load does not compare the check sums
                 if (bad := archive.testzip()) is not None:
