@@ -24,6 +24,7 @@ Writes outputs/figures/tables.json.
 """
 
 import argparse
+import copy
 import json
 import tempfile
 import warnings
@@ -39,7 +40,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import QuantileTransformer, StandardScaler
 
 import gdwlib
 from gdwlib.data import Split
@@ -54,6 +55,7 @@ from gdwlib.runs.training import load_split
 
 FOLDS = 5
 NOISE_RATIO = 0.3
+QUANTILES = "quantiles"  # of a candidate: numbers are mapped to normal ones by their ranks
 CANDIDATES: dict[str, dict[str, Any]] = {
     "mlp, 30 epochs": {"model": "mlp", "epochs": 30},
     "mlp, 10 epochs": {"model": "mlp", "epochs": 10},
@@ -63,6 +65,13 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "linear": {"model": "linear"},
     "linear, lr 0.01": {"model": "linear", "lr": 0.01},
     "linear, weight decay 0.01": {"model": "linear", "weight_decay": 0.01},
+    "linear, quantiles": {"model": "linear", QUANTILES: True},
+    "mlp, lr 0.01, weight decay 0.01, quantiles": {
+        "model": "mlp",
+        "lr": 0.01,
+        "weight_decay": 0.01,
+        QUANTILES: True,
+    },
 }
 SKLEARN: dict[str, Callable[[int], Any]] = {
     "logistic regression": lambda seed: make_pipeline(
@@ -133,6 +142,18 @@ class Problem:
         self.given = np.asarray(corrupt_labels(true, kind, NOISE_RATIO, len(classes), seed=seed))
         self.wrong = self.given != true
 
+    def by_quantiles(self) -> "Problem":
+        """The same with its numbers mapped to normal ones, by their ranks in the training rows."""
+        other = copy.copy(self)
+        numbers = self.features.select_dtypes("number").columns
+        learned = QuantileTransformer(
+            n_quantiles=min(1000, len(self.train)), output_distribution="normal"
+        ).fit(self.features.iloc[self.train][numbers])
+        other.features = self.features.assign(
+            **dict(zip(numbers, learned.transform(self.features[numbers]).T, strict=True))
+        )
+        return other
+
     def part(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         return self.features.iloc[rows], self.labels[rows]
 
@@ -166,8 +187,10 @@ def choose(chosen: Iterator[Problem], outputs: Path) -> None:
         labels = problem.labels[problem.trusted]
         folds = list(StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(labels, labels))
         for candidate, fields in CANDIDATES.items():
+            fields = fields.copy()
+            seen = problem.by_quantiles() if fields.pop(QUANTILES, False) else problem
             accuracy = [
-                problem.train_gdw(
+                seen.train_gdw(
                     problem.trusted[kept], problem.trusted[out], "gdw", outputs, fields
                 ).result["final_accuracy"]
                 for kept, out in folds
