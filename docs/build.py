@@ -32,7 +32,7 @@ from gdwlib.runs.fields import fields_described
 
 ROOT = Path(__file__).parents[1]
 MODULES = (  # in the API reference, besides methods and data, which have sections of their own
-    "weighting", "forward_mode", "bilevel", "learner", "models", "bench",
+    "weighting", "forward_mode", "bilevel", "optimizers", "learner", "models", "bench",
     "companion.evidence", "companion.tables", "companion.claims", "companion.scorecard",
     "companion.paper_index", "companion.plots", "companion.figures", "companion.explorer",
 )  # fmt: skip

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.func import vjp
 
-from gdwlib import bilevel, weighting
+from gdwlib import bilevel, optimizers, weighting
 from gdwlib._types import Float, Tensor
 from gdwlib.learner import LOCAL_ENGINE, Engine, Learner, LearnerPass
 from gdwlib.models import WeightNet
@@ -157,7 +157,7 @@ class GDW:
             if not isinstance(switch, bool):
                 raise ValueError(f"{name}: must be True or False, not {switch!r}")
         if virtual == "optimizer":
-            bilevel.check_preconditioned(optimizer)
+            optimizers.check_preconditioned(optimizer)
         if level not in ("class", "instance"):
             raise ValueError(f"level: must be 'class' or 'instance', not {level!r}")
         value: Any
@@ -191,7 +191,7 @@ class GDW:
         self.learner.engine = engine or LOCAL_ENGINE
         self.weight_net = weight_net or default_weight_net(model)
         self.weight_optimizer = weight_optimizer or make_weight_optimizer(self.weight_net)
-        bilevel.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
+        optimizers.trainable_parameters(self.weight_net, self.weight_optimizer, "weight_optimizer")
         self.num_classes, self.level = num_classes, level
         self.zero_mean, self.normalise = zero_mean, normalise
         self.class_lr, self.clip, self.meta_every = class_lr, clip, meta_every
@@ -266,7 +266,7 @@ class GDW:
                 "outside"
             )
         self.learner.check_batches(x, y, x_meta, y_meta)
-        phi, _ = bilevel.trainable_parameters(
+        phi, _ = optimizers.trainable_parameters(
             self.weight_net, self.weight_optimizer, "weight_optimizer"
         )
         make_meta_step = self.steps % self.meta_every == 0
@@ -296,7 +296,7 @@ class GDW:
             response, meta_loss = forward_pass.look_ahead(c, x_meta, y_meta)
             g = d1 * response  # (n, C) ∂L_meta/∂ω
             # Eq. 10
-            bilevel.optimizer_step(self.weight_net, self.weight_optimizer, pull_weights(g)[0])
+            optimizers.optimizer_step(self.weight_net, self.weight_optimizer, pull_weights(g)[0])
 
             if self.level == "instance":
                 # (n, C) MWNet: V at φ_τ, which φ's tensors now hold

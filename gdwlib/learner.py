@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from gdwlib import bilevel
+from gdwlib import bilevel, optimizers
 from gdwlib._types import Float, Int, Tensor
 
 
@@ -57,7 +57,7 @@ class Learner:
         virtual_lr: the virtual step's learning rate, or a function that makes it of the optimizer's
             current one; None: the optimizer's.
         virtual: "sgd": the virtual step is plain descent; "optimizer": it is preconditioned as the
-            optimizer's step would be (`bilevel.preconditioners`).
+            optimizer's step would be (`optimizers.preconditioners`).
 
     Attributes:
         engine: where the passes are made.
@@ -79,7 +79,7 @@ class Learner:
         self.model, self.optimizer, self.num_classes = model, optimizer, num_classes
         self.virtual_lr, self.virtual = virtual_lr, virtual
         self.max_grad_norm, self.save_memory, self.engine = max_grad_norm, save_memory, LOCAL_ENGINE
-        bilevel.trainable_parameters(model, optimizer)  # raises
+        optimizers.trainable_parameters(model, optimizer)  # raises
         self._pending: dict[str, tuple[Tensor, Exception]] = {}
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class Learner:
                 logits.
             FloatingPointError: non-finite logits (on an accelerator at the next `check`).
         """
-        params, lrs = bilevel.trainable_parameters(self.model, self.optimizer)
+        params, lrs = optimizers.trainable_parameters(self.model, self.optimizer)
         buffers = dict(self.model.named_buffers())
         with _named("x", x):
             forward_pass = self.engine.forward(
@@ -112,7 +112,7 @@ class Learner:
             rates = dict.fromkeys(lrs, self.virtual_lr)
         if self.virtual == "optimizer":
             own = {name: param for name, param in self.model.named_parameters() if name in lrs}
-            factors = bilevel.preconditioners(self.optimizer, own)
+            factors = optimizers.preconditioners(self.optimizer, own)
             rates = {name: rate * factors[name] for name, rate in rates.items()}
         return rates
 
@@ -231,13 +231,13 @@ class LearnerPass:
         the pass is used up."""
         learner = self.learner
         gradient = self._pull_back(c)
-        bilevel.optimizer_step(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
+        optimizers.optimizer_step(learner.model, learner.optimizer, gradient, learner.max_grad_norm)
 
     @torch.no_grad()
     def backward(self, c: Float[Tensor, "n C"], scale: float = 1.0) -> None:
         """As `descend`, but instead of a step Jᵀc, times `scale`, is added to the parameters'
         `.grad`."""
-        bilevel.add_gradient(self.learner.model, self._pull_back(c), scale)
+        optimizers.add_gradient(self.learner.model, self._pull_back(c), scale)
 
     def _pull_back(self, c: Float[Tensor, "n C"]) -> bilevel.State:
         (gradient,) = self.forward_pass.pullback(c, last=True)

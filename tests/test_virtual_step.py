@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import gdwlib
-from gdwlib import bilevel
+from gdwlib import optimizers
 from gdwlib.models import WeightNet
 
 C = 4
@@ -73,7 +73,7 @@ def test_the_gradient_is_the_difference_quotient(name, virtual_lr):
     gdw = trained(OPTIMIZERS[name], virtual="optimizer", virtual_lr=virtual_lr)
     (lr,) = {group["lr"] for group in gdw.optimizer.param_groups}
     lr = lr if virtual_lr is None else virtual_lr(lr) if callable(virtual_lr) else virtual_lr
-    factors = bilevel.preconditioners(gdw.optimizer, dict(gdw.model.named_parameters()))
+    factors = optimizers.preconditioners(gdw.optimizer, dict(gdw.model.named_parameters()))
     rates = {name: lr * factor for name, factor in factors.items()}
     data = batch()
     before = copy.deepcopy(gdw)
@@ -101,12 +101,12 @@ def test_the_preconditioner_is_the_optimizers_own():
     ):
         param = nn.Parameter(torch.zeros(3))
         optimizer = make([param])
-        assert bilevel.preconditioners(optimizer, {"w": param}) == {"w": 1.0}  # no step yet
+        assert optimizers.preconditioners(optimizer, {"w": param}) == {"w": 1.0}  # no step yet
         for _ in range(4):
             param.grad = gradient.clone()
             optimizer.step()
         hold(optimizer.param_groups[0])
-        factor = bilevel.preconditioners(optimizer, {"w": param})["w"]
+        factor = optimizers.preconditioners(optimizer, {"w": param})["w"]
         small = gradient if isinstance(optimizer, torch.optim.Adam) else 1e-7 * gradient
         before = param.detach().clone()
         param.grad = small.clone()

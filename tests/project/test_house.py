@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "gdwlib"
 FLOORS = (  # each imports what stands before it
     # the thin library
-    "_types", "weighting", "forward_mode", "bilevel", "learner", "models", "gdw",
+    "_types", "weighting", "forward_mode", "bilevel", "optimizers", "learner", "models", "gdw",
     "data", "methods", "engines", "runs", "sweeps", "companion", "bench", "cli", "__main__",
 )  # fmt: skip
 FILES = [

@@ -365,7 +365,7 @@ def test_arrays_as_a_data_set(tmp_path, monkeypatch, kind):
             "mine", kind(x), given, trusted=trusted, test=test, ids=[f"p{k}" for k in range(200)]
         )
         config = gdwlib.RunConfig(dataset="mine", preset="small", epochs=8)
-        assert config.model == "mlp" and config.fingerprint
+        assert config.model == "linear" and config.fingerprint
         record = gdwlib.run(config, outputs=tmp_path, progress=False)
         assert record.final_accuracy > 80
         found = gdwlib.suspects(record)
