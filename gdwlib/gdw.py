@@ -33,7 +33,7 @@ class StepOutput:
     class_gradient: Float[Tensor, "n C"]  # g = ∂L_meta/∂ω; zero where no meta step was made
 
 
-def _check_trainable(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _check_trainable(model: nn.Module) -> None:
     """ValueError for what a step could only do wrongly."""
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise ValueError(
@@ -44,10 +44,6 @@ def _check_trainable(model: nn.Module, optimizer: torch.optim.Optimizer) -> None
         raise ValueError(
             "model: has float16 parameters, whose range is too small for the meta-gradient; use "
             "float32 or bfloat16"
-        )
-    if any(group.get("maximize") for group in optimizer.param_groups):
-        raise ValueError(
-            "optimizer: has maximize=True, and a loss is to be minimized; leave it off"
         )
 
 
@@ -149,7 +145,7 @@ class GDW:
         virtual_lr: float | Callable[[float], float] | None = None,
         virtual: str = "sgd",
     ):
-        _check_trainable(model, optimizer)
+        _check_trainable(model)
         if virtual not in ("sgd", "optimizer"):
             raise ValueError(f"virtual: must be 'sgd' or 'optimizer', not {virtual!r}")
         switches = {"zero_mean": zero_mean, "normalise": normalise, "save_memory": save_memory}

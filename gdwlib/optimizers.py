@@ -74,12 +74,14 @@ def trainable_parameters(
     by name.
 
     Raises:
-        ValueError: the optimizer owns none of the model's parameters, or needs a closure.
+        ValueError: the optimizer owns none of the model's parameters, needs a closure, or climbs.
     """
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError(
             f"{name}: LBFGS evaluates the model by itself; use one that steps on given gradients"
         )
+    if any(group.get("maximize") for group in optimizer.param_groups):
+        raise ValueError(f"{name}: has maximize=True, and a loss is to be minimized; leave it off")
     lr_of = {
         id(param): group["lr"] for group in optimizer.param_groups for param in group["params"]
     }

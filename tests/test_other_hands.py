@@ -190,6 +190,12 @@ def test_what_cannot_be_trained_is_refused_at_once():
     model = network()
     with pytest.raises(ValueError, match="optimizer: has maximize=True"):
         GDW(model, sgd(model, maximize=True), C)
+    gdw = make(network())
+    gdw.optimizer.param_groups[0]["maximize"] = True  # later
+    with pytest.raises(ValueError, match="optimizer: has maximize=True"):
+        gdw.step(*batches())
+    for moved, before in zip(gdw.model.parameters(), network().parameters(), strict=True):
+        assert torch.equal(moved, before)
     with pytest.raises(ValueError, match="model: is wrapped in DataParallel"):
         make(nn.DataParallel(model))
     with pytest.raises(ValueError, match="model: has float16 parameters"):

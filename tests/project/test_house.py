@@ -46,7 +46,7 @@ def test_imports_go_one_way(file):
 
 
 def test_the_roots_of_package_and_tests_are_short():
-    assert len([path for path in PACKAGE.iterdir() if path.suffix == ".py"]) <= 9
+    assert len([path for path in PACKAGE.iterdir() if path.suffix == ".py"]) <= 10
     folders = {
         path.name
         for path in (PACKAGE.parent / "tests").iterdir()
