@@ -49,7 +49,10 @@ STEPS: dict[str, dict[str, Any]] = {
     "× 100": {"virtual_lr": lambda lr: 100 * lr},
     "optimizer": {"virtual": "optimizer"},
 }
-OF = {"SGD": ("as it is", "× 10"), "AdamW": tuple(STEPS)}  # for SGD "optimizer" is "as it is"
+OF = {  # × 100 is SGD's learning rate; for SGD "optimizer" is "as it is"
+    "SGD": ("as it is", "× 10"),
+    "AdamW": ("as it is", "× 100", "optimizer"),
+}
 
 
 def main() -> None:
