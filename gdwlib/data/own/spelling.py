@@ -28,6 +28,7 @@ MISSING = {
     ".",
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")  # what a terminal obeys
 WHOLE = re.compile("-?[0-9]{1,18}")
 NO_LABEL = MISSING - {"unknown", "none", "missing", "-", "."}  # a class may be called "none"
 
@@ -125,11 +126,12 @@ def is_none_like(cell: object) -> bool:
 
 
 def normalised_label(label: object) -> str | None:
-    """A label as text: spaces trimmed and single, Unicode composed, 3.0 as 3; None where there is
-    none."""
+    """A label as text: spaces trimmed and single, without control characters (which a terminal
+    would obey), Unicode composed, 3.0 as 3; None where there is none."""
     if is_none_like(label):
         return None
     text = " ".join(unicodedata.normalize("NFC", str(label)).split())
+    text = CONTROL.sub("", text)
     if text.casefold() in NO_LABEL:
         return None
     whole, dot, fraction = text.lstrip("+").partition(".")

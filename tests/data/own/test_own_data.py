@@ -537,6 +537,10 @@ def test_hostile_networks_are_refused_without_being_executed(tmp_path, zipped, c
             gdwlib.predict(bare, root)
 
 
+def test_a_label_cannot_command_the_terminal():
+    assert normalised_label("cat\x1b[2J\x07 \x9b31mdog") == "cat[2J 31mdog"
+
+
 def test_spellings():
     assert [
         normalised_label(x) for x in (" a  b ", "3.0", 3.0, "", "NaN", None, float("nan"), "none")
