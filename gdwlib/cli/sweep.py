@@ -17,7 +17,8 @@ from gdwlib.runs.folders import Folders
 from gdwlib.runs.machine import cores
 from gdwlib.runs.progress import duration
 from gdwlib.sweeps import by_snakemake, in_process
-from gdwlib.sweeps.campaigns import CAMPAIGNS, expected_seconds, missing, read_runs
+from gdwlib.sweeps.campaigns import CAMPAIGNS
+from gdwlib.sweeps.run_lists import expected_seconds, missing, read_runs
 
 HELP = "train what is missing of many runs"
 

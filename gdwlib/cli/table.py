@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gdwlib.data import DATASETS
 from gdwlib.runs.config import PRESETS
-from gdwlib.sweeps.campaigns import read_runs
+from gdwlib.sweeps.run_lists import read_runs
 
 HELP = "one of the paper's tables, ours beside it"
 

@@ -20,7 +20,7 @@ from gdwlib.runs.folders import Folders
 from gdwlib.runs.progress import duration
 from gdwlib.runs.records import RunRecord
 from gdwlib.runs.run_folder import RunFolder
-from gdwlib.sweeps.campaigns import to_line
+from gdwlib.sweeps.run_lists import to_line
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE)]

@@ -21,7 +21,7 @@ from gdwlib.data.own.columns import Scaling
 from gdwlib.data.own.rows import rows_of_csv
 from gdwlib.data.own.spelling import as_csv, normalised_label, plain, read_csv
 from gdwlib.runs.files import RecordError, write_file
-from gdwlib.sweeps.campaigns import to_line
+from gdwlib.sweeps.run_lists import to_line
 
 ROOT = Path(__file__).parents[2]
 FORMULAS = ("=HYPERLINK(1)", "@SUM(A1)", "+1+cmd", "-2+3", "\tx", "=1")

@@ -23,7 +23,7 @@ from gdwlib.engines import devices
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.run_folder import RunFolder
 from gdwlib.sweeps import by_snakemake
-from gdwlib.sweeps.campaigns import to_line
+from gdwlib.sweeps.run_lists import to_line
 
 pytest.importorskip("snakemake")
 

@@ -15,7 +15,7 @@ import pytest
 
 import gdwlib
 from gdwlib.runs.run_folder import RunFolder
-from gdwlib.sweeps.campaigns import read_runs, to_line
+from gdwlib.sweeps.run_lists import read_runs, to_line
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 CONF = Path("/etc/slurm/slurm.conf")  # Snakemake's jobs look nowhere else

@@ -23,7 +23,7 @@ from gdwlib.methods import METHODS, NAMES
 from gdwlib.runs import training
 from gdwlib.runs.folders import Folders, project_folder
 from gdwlib.runs.run_folder import RunFolder
-from gdwlib.sweeps import campaigns
+from gdwlib.sweeps import campaigns, run_lists
 from gdwlib.sweeps import in_process as sweeps
 from gdwlib.sweeps.campaigns import CAMPAIGNS
 
@@ -67,8 +67,8 @@ def test_the_evidence_is_what_is_committed():
     runs = evidence.runs("small", evidence.datasets, METHODS, range(evidence.seeds))
     assert len({config.run_id for config in runs}) == len(runs)
     outputs = project_folder("outputs")
-    assert [config.run_id for config in campaigns.missing(runs, outputs)] == []
-    assert campaigns.expected_seconds(runs, outputs) > 3600
+    assert [config.run_id for config in run_lists.missing(runs, outputs)] == []
+    assert run_lists.expected_seconds(runs, outputs) > 3600
     large = CAMPAIGNS["paper"].runs("paper", CAMPAIGNS["paper"].datasets, METHODS, range(5))
     large += CAMPAIGNS["half"].runs("half", CAMPAIGNS["half"].datasets, METHODS, range(3))
     more = {path.name for path in outputs.glob("runs/*")} - {config.run_id for config in runs}
@@ -127,8 +127,8 @@ def test_the_paper_is_its_tables_and_its_appendices():
 def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
     campaign, file = CAMPAIGNS[name], tmp_path / "runs.jsonl"
     runs = campaign.runs("small", campaign.datasets, METHODS, range(2))
-    file.write_text("\n".join(map(campaigns.to_line, runs)))
-    assert campaigns.read_runs(file) == runs
+    file.write_text("\n".join(map(run_lists.to_line, runs)))
+    assert run_lists.read_runs(file) == runs
     assert all(
         json.loads(line).keys() >= {"run_id", "dataset", "method", "seed"}
         for line in file.read_text().splitlines()
@@ -148,7 +148,7 @@ def test_a_list_of_runs_is_read_as_it_was_written(tmp_path, name):
 def test_a_line_that_is_no_run_is_named(tmp_path, line, message):
     (tmp_path / "runs.jsonl").write_text(f'{{"preset": "smoke"}}\n{line}\n')
     with pytest.raises(ValueError) as error:
-        campaigns.read_runs(tmp_path / "runs.jsonl")
+        run_lists.read_runs(tmp_path / "runs.jsonl")
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -161,8 +161,8 @@ def test_a_line_tells_what_differs_from_preset_and_recipe(tmp_path, fields):
     changed."""
     config = gdwlib.RunConfig(method="focal", recipe="authors", preset="paper", imbalance=0.1)
     config = dataclasses.replace(config, **fields)
-    (tmp_path / "runs.jsonl").write_text(campaigns.to_line(config))
-    assert campaigns.read_runs(tmp_path / "runs.jsonl") == [config]
+    (tmp_path / "runs.jsonl").write_text(run_lists.to_line(config))
+    assert run_lists.read_runs(tmp_path / "runs.jsonl") == [config]
 
 
 def test_a_campaign_of_nothing_is_an_error(tmp_path, capsys):

@@ -466,7 +466,7 @@ def test_a_table_from_another_place_is_the_same_run(tmp_path):
 
 
 def test_a_list_of_runs_names_the_files(tmp_path):
-    from gdwlib.sweeps.campaigns import read_runs, to_line
+    from gdwlib.sweeps.run_lists import read_runs, to_line
 
     paths, *_ = files(tmp_path)
     config = config_of(paths, method="mwnet", epochs=3)
