@@ -76,11 +76,14 @@ evidence: .venv/ready
 	@$(BIN)/python -m gdwlib sweep evidence --cores --outputs $(AGAIN)
 	@test -z "$$($(BIN)/python -m gdwlib sweep evidence --list --outputs $(AGAIN) 2>/dev/null)" || \
 		{ echo "some runs are missing yet (being trained elsewhere?); run make evidence again"; exit 1; }
-	@echo "== 2 of 4: the speed, undisturbed, and how well wrong labels are found (about an hour on two cores)"
+	@echo "== 2 of 4: the speed, undisturbed; wrong labels found; tables; virtual steps of other lengths (hours)"
 	@test -e $(AGAIN)/bench/complete || { \
 		$(BIN)/python -m gdwlib bench steps parts loop growth --dataset cifar10 --rounds 12 --outputs $(AGAIN) && \
 		$(BIN)/python benchmarks/replicas.py --outputs $(AGAIN) && \
-		$(BIN)/python benchmarks/detectors.py --outputs $(AGAIN) --folds $(AGAIN)/detectors && touch $(AGAIN)/bench/complete; }
+		$(BIN)/python benchmarks/detectors.py --outputs $(AGAIN) --folds $(AGAIN)/detectors && \
+		$(BIN)/python benchmarks/tables.py --outputs $(AGAIN) && \
+		$(BIN)/python benchmarks/look_ahead.py --outputs $(AGAIN) --kept $(AGAIN)/look_ahead && \
+		touch $(AGAIN)/bench/complete; }
 	@echo "== 3 of 4: every notebook from these, into $(AGAIN)/notebooks (a few minutes)"
 	@mkdir -p $(AGAIN)/notebooks
 	@for notebook in notebooks/*.ipynb; do \

@@ -65,6 +65,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "linear": {"model": "linear"},
     "linear, lr 0.01": {"model": "linear", "lr": 0.01},
     "linear, weight decay 0.01": {"model": "linear", "weight_decay": 0.01},
+    "linear, batches of 20": {"model": "linear", "batch_size": 20},
     "linear, quantiles": {"model": "linear", QUANTILES: True},
     "mlp, lr 0.01, weight decay 0.01, quantiles": {
         "model": "mlp",

@@ -731,3 +731,18 @@ def test_the_chapter_prints_what_the_detectors_found():
         ]
         assert line == f"| {printed} | {wrong:.0f}% | {' | '.join(cells)} |"
         assert list(means) == ["suspects", "suspects of Base", "loss", "cleanlab"]
+
+
+def test_the_chapter_prints_how_good_tables_are():
+    text = (README.parent / "docs" / "own_data.md").read_text()
+    kept = project_folder("outputs") / "figures" / "tables.json"
+    rows = pd.DataFrame(json.loads(kept.read_text())["rows"])
+    assert rows.groupby(["table", "noise"]).ngroups == 12 and set(rows["seed"]) == {0, 1, 2}
+    printed = {"accuracy": "accuracy", "precision": "precision of the suspects"}
+    for measure, head in printed.items():
+        of_seed = rows.pivot_table(measure, "seed", "contestant")
+        cells = [
+            f"{of_seed[name].mean():.1f} ± {of_seed[name].std():.1f}"
+            for name in ("gdw", "base", "logistic regression", "random forest")
+        ]
+        assert f"| {head} | {' | '.join(cells)} |" in text
