@@ -30,12 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"images on the contact sheet; 0: none (default: {SHEET})",
     )
+    parser.add_argument(
+        "--by-folds",
+        action="store_true",
+        help="by five networks trained anew, each asked about examples that it has not seen",
+    )
 
 
 def main(args: argparse.Namespace) -> None:
     at_least(args, 0, "sheet")
     record = open_record(args.run, args.folders.outputs)
-    found = suspects(record, args.folders.data)
+    found = suspects(record, args.folders.data, by_folds=args.by_folds)
     to = args.to or record.path / "suspects.csv"
     table = as_csv(found[0]._fields, found)
     if to.is_dir():
@@ -55,7 +60,8 @@ def main(args: argparse.Namespace) -> None:
         print(
             "hardly any label is doubted: either nearly all are right, or the network has learned "
             "them by heart, the wrong ones too, and this list says nothing; a column that gives "
-            "the label away does that, and a long training without augmentation",
+            "the label away does that, and a long training without augmentation; --by-folds asks "
+            "networks that have not seen the label",
             file=sys.stderr,
         )
     worst, config = found[: args.sheet], RunConfig.of_record(record.config)

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from gdwlib.data import Images, Split
-from gdwlib.data.randomness import rng, torch_seed
+from gdwlib.data.randomness import rng
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.loading import make_loader
-from gdwlib.runs.training import build_method
+from gdwlib.runs.machine import ieee_float32
+from gdwlib.runs.training import ONE_RUN, build_method
 
 FOLDS = 5
 
@@ -32,8 +33,8 @@ def out_of_fold(config: RunConfig, split: Split, with_trusted: bool = False) -> 
             part, given = Images(images, labels, ids), np.concatenate([given, split.meta.labels])
         held_out = split.train.take(out)
         here = dataclasses.replace(split, train=part, given=given, test=held_out)
-        torch.manual_seed(torch_seed(config.seed, "fold", fold))
-        probs[out] = _trained_on(config, here)
+        with ONE_RUN, ieee_float32(), torch.random.fork_rng():
+            probs[out] = _trained_on(config, here)
     return probs
 
 

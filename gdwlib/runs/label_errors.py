@@ -13,6 +13,7 @@ from gdwlib.data.errors import DataError
 from gdwlib.data.split import Split
 from gdwlib.runs.config import RunConfig
 from gdwlib.runs.files import RecordError
+from gdwlib.runs.folds import out_of_fold
 from gdwlib.runs.loading import make_loader
 from gdwlib.runs.records import RunRecord
 from gdwlib.runs.training import load_split
@@ -27,7 +28,9 @@ class Suspect(NamedTuple):
     score: float  # 0 to 1, higher = more probably wrong
 
 
-def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]:
+def suspects(
+    record: RunRecord, data: Path | str | None = None, *, by_folds: bool = False
+) -> list[Suspect]:
     """Every training example of a finished run, the most suspect first. Before all others stand
     equal images whose labels contradict each other: one of them must be wrong.
 
@@ -37,6 +40,9 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
     Args:
         record: of a run that has its network (model.pt), as every run just trained has.
         data: the data folder; default data/ of the project.
+        by_folds: ask not the run's network but five others, trained as it was on four fifths of
+            the examples, each about those that it has not seen; for networks that have learned
+            their labels by heart. Takes as long as four runs.
 
     Raises:
         RecordError: the network is not there.
@@ -48,7 +54,8 @@ def suspects(record: RunRecord, data: Path | str | None = None) -> list[Suspect]
         raise DataError(
             f"{record.path}: was trained on other labels than the data have now; train again"
         )
-    order, after, score = rank_label_errors(predicted_probabilities(record, split), split.given)
+    probs = out_of_fold(config, split) if by_folds else predicted_probabilities(record, split)
+    order, after, score = rank_label_errors(probs, split.given)
     names = split.classes
     certain = contradicting(split.train.images, split.given)
     order = order[np.argsort(~certain[order], kind="stable")]

@@ -142,8 +142,27 @@ def test_a_linear_network_and_rows_judged_by_networks_that_have_not_seen_them(tm
     here = wrong[[int(id_.removeprefix("train")) for id_ in split.train.ids]]
     first = rank_label_errors(probs, split.given)[0][: here.sum()]
     assert here[first].mean() > 0.75
+    before = torch.random.get_rng_state()
+    found = gdwlib.suspects(record, by_folds=True)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    order = rank_label_errors(probs, split.given)[0]
+    assert [row.id for row in found] == [str(split.train.ids[k]) for k in order]
+    assert found != gdwlib.suspects(record)
     with pytest.raises(ValueError, match="model: must be linear or mlp for a table"):
         config_of(paths, model="resnet8")
+
+
+def test_labels_that_were_learned_by_heart_are_doubted_by_folds(tmp_path, capsys):
+    paths, _, wrong = files(tmp_path, count=60)
+    config = config_of(paths, method="base", model="mlp", epochs=100, batch_size=20)
+    record = gdwlib.run(config, outputs=tmp_path, progress=False)
+    assert main(["suspects", str(record.path)]) == 0
+    assert "--by-folds asks networks that have not seen the label" in capsys.readouterr().err
+    to = tmp_path / "by_folds.csv"
+    assert main(["suspects", str(record.path), "--to", str(to), "--by-folds"]) == 0
+    assert not capsys.readouterr().err
+    rows = list(csv.DictReader(to.read_text().splitlines()))
+    assert sum(float(row["score"]) > 0.5 for row in rows) > 5
 
 
 def test_spellings_are_folded_where_trusted_rows_are_drawn():
