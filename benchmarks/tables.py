@@ -150,9 +150,8 @@ class Problem:
         learned = QuantileTransformer(
             n_quantiles=min(1000, len(self.train)), output_distribution="normal"
         ).fit(self.features.iloc[self.train][numbers])
-        other.features = self.features.assign(
-            **dict(zip(numbers, learned.transform(self.features[numbers]).T, strict=True))
-        )
+        other.features = self.features.copy()
+        other.features[numbers] = learned.transform(self.features[numbers])
         return other
 
     def part(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:

@@ -119,7 +119,7 @@ class GDW:
             AdamW, RMSprop or Adagrad would take: each entry of the gradient is scaled as the
             optimizer's last step left its second moments, which the meta-gradient holds fixed (so
             it stays exact). An optimizer of this kind has a small learning rate, and plain descent
-            with it hardly moves; MWNet gained much by looking further, GDW did not
+            with it hardly moves; under flip noise MWNet gained much by looking further, GDW did not
             (benchmarks/look_ahead.py).
 
     Raises:

@@ -74,7 +74,8 @@ def trainable_parameters(
     by name.
 
     Raises:
-        ValueError: the optimizer owns none of the model's parameters, needs a closure, or climbs.
+        ValueError: the optimizer owns none of the model's parameters, needs a closure, or has
+            maximize=True.
     """
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ValueError(

@@ -153,7 +153,7 @@ def test_a_linear_network_and_rows_judged_by_networks_that_have_not_seen_them(tm
 
 
 def test_labels_that_were_learned_by_heart_are_doubted_by_folds(tmp_path, capsys):
-    paths, _, wrong = files(tmp_path, count=60)
+    paths, *_ = files(tmp_path, count=60)
     config = config_of(paths, method="base", model="mlp", epochs=100, batch_size=20)
     record = gdwlib.run(config, outputs=tmp_path, progress=False)
     assert main(["suspects", str(record.path)]) == 0
