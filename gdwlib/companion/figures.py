@@ -1,7 +1,7 @@
 """The paper's tables and its Figures 5 and 6, drawn from our records. The look, and what other
 notebooks draw, is in plots.py. Accuracies and shares are percent, gains points."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from gdwlib.companion import tables
 from gdwlib.companion.evidence import Evidence
 from gdwlib.companion.paper_tables import PUBLISHED, TABLES
 from gdwlib.companion.plots import (
@@ -21,7 +22,8 @@ from gdwlib.companion.plots import (
     WRONG,
     provenance,
 )
-from gdwlib.companion.tables import records_of, row_name
+from gdwlib.companion.quantities import separation_by_epoch
+from gdwlib.companion.tables import row_name
 from gdwlib.runs.records import RunRecord
 
 
@@ -85,7 +87,7 @@ def gains(frame: pd.DataFrame, evidence: Evidence) -> Figure:
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     bars = "; bars: 95% intervals, paired by seed" if frame["seeds"].max() > 1 else ""
-    return provenance(figure, records_of(frame, evidence), bars)
+    return provenance(figure, tables.records_of(frame, evidence), bars)
 
 
 def _largest_first(shown: pd.DataFrame, level: float) -> list[tuple[str, str]]:
@@ -98,6 +100,58 @@ def _largest_first(shown: pd.DataFrame, level: float) -> list[tuple[str, str]]:
     }
     rows = dict.fromkeys(zip(shown["method"], shown["recipe"], strict=True))
     return sorted(rows, key=lambda row: -gain.get(row, -np.inf))
+
+
+def long_trainings(number: int, evidence: Evidence) -> Figure | None:
+    """`trainings` of the runs of `tables.on_cifar`, a column for each setting; None where there are
+    none."""
+    columns = {
+        f"{PUBLISHED[frame.attrs['dataset']]}, {tables.SCALES[frame.attrs['preset']]} pixels, "
+        f"{TABLES[number].label(level)}": tables.records_of(part, evidence)
+        for frame in tables.long_trainings(number, evidence)
+        for level, part in frame.groupby("level")
+    }
+    return trainings(columns) if columns else None
+
+
+def trainings(columns: Mapping[str, list[RunRecord]]) -> Figure:
+    """Runs epoch by epoch, a column for each setting: test accuracy, the best epoch marked; below
+    it, where labels are known to be wrong, how well ω_t tells them (AUROC, percent; 50 is chance).
+    A line is a seed."""
+    records = sum(columns.values(), [])
+    rows = {"test_accuracy": "test accuracy (%)"}
+    if any(separation_by_epoch(record) for record in records):
+        rows["separation"] = "AUROC of $\\omega_t$ (%)"
+    figure, grid = plt.subplots(
+        *(len(rows), len(columns)),
+        figsize=(9.5, 0.5 + 3 * len(rows)),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+    )
+    used: dict[str, Any] = {}
+    for column, (setting, runs) in zip(grid.T, columns.items(), strict=True):
+        column[0].set_title(setting, fontsize=10)
+        column[-1].set_xlabel("epoch")
+        for record in runs:
+            name = row_name(record.config["method"], record.config["recipe"])
+            used[name] = colour = COLOURS.get(name) or used.get(name) or OTHERS[len(used) % 4]
+            epochs = [line["epoch"] for line in record.metrics]
+            accuracy = [line["test_accuracy"] for line in record.metrics]
+            best = int(np.argmax(accuracy))
+            column[0].plot(epochs, accuracy, color=colour, linewidth=1.2)
+            column[0].plot(epochs[best], accuracy[best], "o", color=colour, mec="white", zorder=3)
+            if separated := separation_by_epoch(record):
+                column[1].plot(epochs, separated, color=colour, linewidth=1.2)
+    for axes, label in zip(grid[:, 0], rows.values(), strict=True):
+        axes.set_ylabel(label)
+    for axes in grid[1:].flat:
+        axes.axhline(50, color="0.35", linestyle=":", linewidth=1.3)
+    handles = [plt.Line2D([], [], color=colour, label=name) for name, colour in used.items()]
+    figure.legend(
+        handles=handles, loc="outside upper center", ncols=len(used), fontsize=9, frameon=False
+    )
+    return provenance(figure, records, "; a line is a seed, a dot its best epoch")
 
 
 def increased_ratios(records: Sequence[RunRecord]) -> Figure:

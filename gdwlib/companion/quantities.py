@@ -90,6 +90,20 @@ def separation(record: RunRecord) -> float | None:
     return 100 * auroc(weights, right)
 
 
+def separation_by_epoch(record: RunRecord) -> list[float] | None:
+    """`separation` after each epoch, from the epochs' histograms: two weights of one bin count as
+    equal. None where no label is known to be wrong, or the method has no weights."""
+    histograms = [line["weight_histogram"] for line in record.metrics]
+    if None in histograms or not all(any(bins["mislabelled"]) for bins in histograms):
+        return None
+    found = []
+    for bins in histograms:
+        right, wrong = np.array(bins["clean"]), np.array(bins["mislabelled"])  # (40,), counts
+        below = wrong.cumsum() - wrong / 2
+        found.append(100 * float(right @ below / (right.sum() * wrong.sum())))
+    return found
+
+
 def last_five_over_best(record: RunRecord) -> float:
     """The final accuracy less that of the best epoch, points."""
     return record.result["final_accuracy"] - record.result["best_accuracy"]

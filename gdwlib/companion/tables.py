@@ -25,6 +25,7 @@ from gdwlib.runs.presets import PRESETS
 from gdwlib.runs.records import RunRecord
 
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
+SCALES = {"half": "16×16", "paper": "32×32"}  # the presets of the paper's length: CIFAR's pixels
 
 
 def table_configs(
@@ -263,23 +264,32 @@ def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
     return text.replace(r", p .*", "", regex=True)
 
 
-def at_paper_scale(number: int, evidence: Evidence) -> pd.DataFrame | str:
-    """`readable` rows of the records there are of the `paper` preset on both CIFARs; where there
-    are none, a sentence that says how to make them."""
-    frames = {name: compare(number, evidence, name, "paper") for name in PUBLISHED}
+def on_cifar(number: int, evidence: Evidence) -> pd.DataFrame | str:
+    """`readable` rows of the records there are of the paper's training on both CIFARs: at its size
+    (`paper`), and with half the pixels (`half`); where there are none, a sentence that says how to
+    make them."""
     there = {
-        name: readable(frame[frame["seeds"] > 0])
-        for name, frame in frames.items()
-        if frame["seeds"].any()
+        (SCALES[frame.attrs["preset"]], frame.attrs["dataset"]): readable(frame)
+        for frame in long_trainings(number, evidence)
     }
     command = f"python -m gdwlib sweep table{number} --preset paper"
     return (
-        pd.concat(there, names=["data set"])
+        pd.concat(there, names=["pixels", "data set"]).fillna("–")
         if there
         else Sentence(
-            f"At the paper's scale there are no records yet; this command makes them: {command}"
+            f"At the paper's length there are no records yet; this command makes them: {command}"
         )
     )
+
+
+def long_trainings(number: int, evidence: Evidence) -> Iterator[pd.DataFrame]:
+    """`compare`'s frames of the records there are of the paper's training, first with half the
+    pixels."""
+    for preset in SCALES:
+        for dataset in PUBLISHED:
+            frame = compare(number, evidence, dataset, preset)
+            if frame["seeds"].any():
+                yield frame[frame["seeds"] > 0]
 
 
 def as_text(frame: pd.DataFrame) -> str:
