@@ -187,7 +187,7 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
                 # the outline stays readable where one group covers the other
                 axes.hist(weights[chosen], **common, histtype="step", linewidth=1.4)
             axes.set_title(
-                f"{title(method)}, seed {seed}: AUROC {auroc(weights, right):.3f}",
+                f"{title(method)}, seed {seed}: AUROC {100 * auroc(weights, right):.1f}%",
                 fontsize=10,
             )
         row[0].set_ylabel("images of the group (%)")

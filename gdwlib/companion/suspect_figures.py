@@ -72,11 +72,11 @@ def _short(label: str) -> str:
 def detectors(rows: pd.DataFrame) -> Figure:
     """How well wrong labels are found (benchmarks/detectors.py): a panel for each measure, a
     colour for each detector, a dot for each seed."""
-    measures = {"auroc": "AUROC", "precision": "precision at the true noise rate"}
+    measures = {"auroc": "AUROC (%)", "precision": "precision at the true noise rate (%)"}
     figure, grid = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
     for axes, (name, head) in zip(grid, measures.items(), strict=True):
         sns.stripplot(
-            rows,
+            rows.assign(**{name: 100 * rows[name]}),
             x=name,
             y="setting",
             hue="detector",
