@@ -25,7 +25,7 @@ from gdwlib.runs.presets import PRESETS
 from gdwlib.runs.records import RunRecord
 
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
-SCALES = {"half": "16×16", "paper": "32×32"}  # the presets of the paper's length: CIFAR's pixels
+SCALES = {"paper": "32×32", "half": "16×16"}  # the presets of the paper's length: CIFAR's pixels
 
 
 def table_configs(
@@ -266,7 +266,7 @@ def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
 
 def on_cifar(number: int, evidence: Evidence) -> pd.DataFrame | str:
     """`readable` rows of the records there are of the paper's training on both CIFARs: at its size
-    (`paper`), and with half the pixels (`half`); where there are none, a sentence that says how to
+    (`paper`), and at half the side (`half`); where there are none, a sentence that says how to
     make them."""
     there = {
         (SCALES[frame.attrs["preset"]], frame.attrs["dataset"]): readable(frame)
@@ -283,8 +283,8 @@ def on_cifar(number: int, evidence: Evidence) -> pd.DataFrame | str:
 
 
 def long_trainings(number: int, evidence: Evidence) -> Iterator[pd.DataFrame]:
-    """`compare`'s frames of the records there are of the paper's training, first with half the
-    pixels."""
+    """`compare`'s frames of the records there are of the paper's training, those at half the
+    side last."""
     for preset in SCALES:
         for dataset in PUBLISHED:
             frame = compare(number, evidence, dataset, preset)

@@ -1,4 +1,4 @@
-"""The records of the paper's training, at its size and with half the pixels: rows, curves, and how
+"""The records of the paper's training, at its size and at half the side: rows, curves, and how
 well the weights told wrong labels."""
 
 import numpy as np
@@ -36,7 +36,7 @@ def test_both_sizes_stand_in_one_table(evidence):
 def test_each_setting_is_a_column_and_each_run_a_line_with_its_best_epoch(evidence):
     drawn = figures.long_trainings(4, evidence)
     titles = [axes.get_title() for axes in drawn.axes]
-    assert titles == ["CIFAR-10, 16×16 pixels, μ = 0.01", "CIFAR-10, 32×32 pixels, μ = 0.01"]
+    assert titles == ["CIFAR-10, 32×32 pixels, μ = 0.01", "CIFAR-10, 16×16 pixels, μ = 0.01"]
     for axes, preset in zip(drawn.axes, tables.SCALES, strict=True):
         lines = {
             tuple(line.get_ydata()): line for line in axes.get_lines() if len(line.get_xdata()) > 1
