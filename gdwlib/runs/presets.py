@@ -13,9 +13,10 @@ Presets
          (there a second one with the same result); g's ℓ₁ norm is guarded at zero.
 `half`   The paper's setting to the letter but for the pixels: images are averaged over 2×2 of them
          (tables have none to average and are as at `paper`). What a CPU can carry of the paper's
-         CIFAR: one thread of a 2020s server CPU, when idle, takes 0.25 s for a step of GDW or MWNet
-         and 0.067 s for one of Base, hence 2.7 hours and 45 minutes for the 39,200 steps of a run;
-         a quarter of that at μ = 0.01.
+         CIFAR: by the speed of its core one thread takes 0.25 to 0.92 s for a step of GDW or MWNet
+         and 0.07 to 0.29 s for one of Base, hence 2.7 to 10 hours and 45 minutes to 3 hours for the
+         39,200 steps of a run; a quarter of that at μ = 0.01. (The slower is a server core with
+         AVX2, two runs at once; the faster one with AVX-512, alone.)
 `small`  Real data at a size two CPU cores can carry: images averaged over 2×2 pixels, ResNet-8, a
          meta set of 2% of the images as in the paper. `fashion` takes 6,000 of the embedded images
          and 11 epochs, so that the slowest methods (GDW, INSW, Soft-label: 65 to 85 s on one thread
