@@ -20,6 +20,7 @@ from gdwlib.companion.plots import (
     COLOURS,
     OTHERS,
     WRONG,
+    method_colours,
     provenance,
 )
 from gdwlib.companion.quantities import separation_by_epoch
@@ -119,8 +120,9 @@ def trainings(columns: Mapping[str, list[RunRecord]]) -> Figure:
     it, where labels are known to be wrong, how well ω_t tells them (AUROC, percent; 50 is chance).
     A line is a seed."""
     records = sum(columns.values(), [])
-    rows = {"test_accuracy": "test accuracy (%)"}
-    if any(separation_by_epoch(record) for record in records):
+    separated = {record.path: separation_by_epoch(record) for record in records}
+    rows = {"accuracy": "test accuracy (%)"}
+    if any(separated.values()):
         rows["separation"] = "AUROC of $\\omega_t$ (%)"
     figure, grid = plt.subplots(
         *(len(rows), len(columns)),
@@ -129,27 +131,28 @@ def trainings(columns: Mapping[str, list[RunRecord]]) -> Figure:
         sharey="row",
         squeeze=False,
     )
-    used: dict[str, Any] = {}
+    names = {r.path: row_name(r.config["method"], r.config["recipe"]) for r in records}
+    shown = list(dict.fromkeys(names.values()))
+    colours = method_colours(shown)
     for column, (setting, runs) in zip(grid.T, columns.items(), strict=True):
         column[0].set_title(setting, fontsize=10)
         column[-1].set_xlabel("epoch")
         for record in runs:
-            name = row_name(record.config["method"], record.config["recipe"])
-            used[name] = colour = COLOURS.get(name) or used.get(name) or OTHERS[len(used) % 4]
+            colour = colours[names[record.path]]
             epochs = [line["epoch"] for line in record.metrics]
             accuracy = [line["test_accuracy"] for line in record.metrics]
             best = int(np.argmax(accuracy))
             column[0].plot(epochs, accuracy, color=colour, linewidth=1.2)
             column[0].plot(epochs[best], accuracy[best], "o", color=colour, mec="white", zorder=3)
-            if separated := separation_by_epoch(record):
-                column[1].plot(epochs, separated, color=colour, linewidth=1.2)
+            if found := separated[record.path]:
+                column[1].plot(epochs, found, color=colour, linewidth=1.2)
     for axes, label in zip(grid[:, 0], rows.values(), strict=True):
         axes.set_ylabel(label)
     for axes in grid[1:].flat:
         axes.axhline(50, color="0.35", linestyle=":", linewidth=1.3)
-    handles = [plt.Line2D([], [], color=colour, label=name) for name, colour in used.items()]
+    handles = [plt.Line2D([], [], color=colours[name], label=name) for name in shown]
     figure.legend(
-        handles=handles, loc="outside upper center", ncols=len(used), fontsize=9, frameon=False
+        handles=handles, loc="outside upper center", ncols=len(shown), fontsize=9, frameon=False
     )
     return provenance(figure, records, "; a line is a seed, a dot its best epoch")
 

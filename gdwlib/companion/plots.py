@@ -34,6 +34,12 @@ def _position(name: str) -> tuple[int, str]:
     return (known.index(name) if name in known else len(known), name)
 
 
+def method_colours(names: Iterable[str]) -> dict[str, Any]:
+    """A colour for each method; one that has none of its own everywhere takes what is left."""
+    left = [name for name in names if name not in COLOURS]
+    return dict(zip(left, itertools.cycle(OTHERS), strict=False)) | COLOURS
+
+
 def style() -> None:
     """The look all notebooks share, of figures and of tables: readable at notebook width,
     colour-blind-safe, small files."""
@@ -117,11 +123,14 @@ def learning_curves(
         for m in r.metrics
     )
     order = sorted(set(frame["method"]), key=_position)
-    # a method of one's own takes what is left
-    left = [name for name in order if name not in COLOURS]
-    colours = dict(zip(left, itertools.cycle(OTHERS), strict=False)) | COLOURS
     common = dict(
-        data=frame, x="epoch", y="accuracy", hue="method", hue_order=order, palette=colours, ax=axes
+        data=frame,
+        x="epoch",
+        y="accuracy",
+        hue="method",
+        hue_order=order,
+        palette=method_colours(order),
+        ax=axes,
     )
     sns.lineplot(**common, units="seed", estimator=None, linewidth=0.9, alpha=0.5, legend=False)
     sns.lineplot(**common, style="method", style_order=order, errorbar=None, linewidth=2.4)
