@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gdwlib
-from gdwlib.companion import figures, tables
+from gdwlib.companion import run_figures, tables
 from gdwlib.companion.evidence import Evidence, final_accuracy
 from gdwlib.companion.quantities import separation, separation_by_epoch
 from gdwlib.runs.folders import project_folder
@@ -34,7 +34,7 @@ def test_both_sizes_stand_in_one_table(evidence):
 
 
 def test_each_setting_is_a_column_and_each_run_a_line_with_its_best_epoch(evidence):
-    drawn = figures.long_trainings(4, evidence)
+    drawn = run_figures.long_trainings(4, evidence)
     titles = [axes.get_title() for axes in drawn.axes]
     assert titles == ["CIFAR-10, 32×32 pixels, μ = 0.01", "CIFAR-10, 16×16 pixels, μ = 0.01"]
     for axes, preset in zip(drawn.axes, tables.SCALES, strict=True):
@@ -51,7 +51,7 @@ def test_each_setting_is_a_column_and_each_run_a_line_with_its_best_epoch(eviden
 def test_without_records_a_sentence_says_how_to_make_them(tmp_path):
     nothing = Evidence(tmp_path)
     assert "sweep table3 --preset paper" in tables.on_cifar(3, nothing)
-    assert figures.long_trainings(3, nothing) is None
+    assert run_figures.long_trainings(3, nothing) is None
 
 
 @pytest.mark.parametrize("method", ["gdw", "mwnet"])

@@ -235,7 +235,7 @@ def test_the_core_needs_no_plotting_or_notebook_package():
 
 
 def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
-    from gdwlib.companion import plots
+    from gdwlib.companion import plots, run_figures
     from gdwlib.methods import Base, StepResult
 
     class Mine(Base):
@@ -258,8 +258,8 @@ def test_the_plots_know_a_method_of_ones_own(tmp_path, monkeypatch):
         for method in ("mine", "gdw")
     ]
     assert list(plots.accuracy_table(records).index) == ["GDW", "mine"]
-    plots.learning_curves(records)
-    plots.target_weight_histograms(records)
+    run_figures.learning_curves(records)
+    run_figures.target_weight_histograms(records)
     plots.plt.close("all")
 
 
