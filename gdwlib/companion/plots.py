@@ -35,7 +35,8 @@ def position(name: str) -> tuple[int, str]:
 def method_colours(names: Iterable[str]) -> dict[str, Any]:
     """A colour for each method; one that has none of its own everywhere takes what is left."""
     left = [name for name in names if name not in COLOURS]
-    return dict(zip(left, itertools.cycle(OTHERS), strict=False)) | COLOURS
+    others = itertools.cycle([*OTHERS[1:], OTHERS[0]])  # the first is much like GDW's
+    return dict(zip(left, others, strict=False)) | COLOURS
 
 
 def style() -> None:

@@ -1,7 +1,6 @@
 """Figures of runs: their curves over the epochs, and their last weights. Accuracies are percent,
 losses nats."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -16,8 +15,6 @@ from gdwlib.companion.evidence import Evidence, auroc
 from gdwlib.companion.paper_tables import PUBLISHED, TABLES
 from gdwlib.companion.plots import (
     CLEAN,
-    COLOURS,
-    OTHERS,
     WRONG,
     method_colours,
     position,
@@ -208,8 +205,6 @@ def curves_by(
     frame = pd.concat(
         [part.assign(series=name) for name, part in frames.items()], ignore_index=True
     )
-    others = itertools.cycle([*OTHERS[1:], OTHERS[0]])  # the first is much like GDW's
-    palette = {name: COLOURS[name] if name in COLOURS else next(others) for name in frames}
     for axes, column in zip(grid[0], columns, strict=True):
         sns.lineplot(
             frame,
@@ -219,7 +214,7 @@ def curves_by(
             style="series",
             units=units,
             estimator=None,
-            palette=palette,
+            palette=method_colours(frames),
             ax=axes,
             linewidth=1.8,
         )
