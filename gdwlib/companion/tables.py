@@ -278,7 +278,7 @@ def on_cifar(number: int, evidence: Evidence) -> pd.DataFrame | str:
         if there
         else Sentence(
             f"At the paper's length there are no records yet; this command makes them: {command} "
-            "(or, with a quarter of the pixels, --preset half, which a CPU can carry)"
+            "(with --preset half, a quarter of the pixels, a CPU takes hours for a run)"
         )
     )
 
