@@ -46,7 +46,13 @@ PAGES = (
     "CONTRIBUTING.md",
     "CHANGELOG.md",
 )
-SCALES = (("cifar10", "paper"), ("cifar100", "paper"), ("fashion", "small"), ("cifar10", "small"))
+SCALES = (
+    ("cifar10", "paper"),
+    ("cifar100", "paper"),
+    ("cifar10", "half"),
+    ("fashion", "small"),
+    ("cifar10", "small"),
+)
 
 
 @functools.cache

@@ -10,9 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gdwlib.companion import tables
-from gdwlib.companion.evidence import Evidence, auroc
-from gdwlib.companion.paper_tables import PUBLISHED, TABLES
+from gdwlib.companion.evidence import auroc
 from gdwlib.companion.plots import (
     CLEAN,
     WRONG,
@@ -125,18 +123,6 @@ def target_weight_histograms(records: Sequence[RunRecord]) -> Figure:
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, fontsize=9, frameon=False)
     return provenance(figure, records, "; last epoch")
-
-
-def long_trainings(number: int, evidence: Evidence) -> Figure | None:
-    """`trainings` of the runs of `tables.on_cifar`, a column for each setting; None where there are
-    none."""
-    columns = {
-        f"{PUBLISHED[frame.attrs['dataset']]}, {tables.SCALES[frame.attrs['preset']]} pixels, "
-        f"{TABLES[number].label(level)}": tables.records_of(part, evidence)
-        for frame in tables.long_trainings(number, evidence)
-        for level, part in frame.groupby("level")
-    }
-    return trainings(columns) if columns else None
 
 
 def trainings(columns: Mapping[str, list[RunRecord]]) -> Figure:

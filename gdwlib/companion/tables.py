@@ -8,7 +8,6 @@ import pandas as pd
 
 from gdwlib.companion import paper_tables
 from gdwlib.companion.evidence import Evidence, Interval, final_accuracy, paired
-from gdwlib.companion.html_tables import Sentence
 from gdwlib.companion.paper_tables import (
     PUBLISHED,
     TABLES,
@@ -25,7 +24,6 @@ from gdwlib.runs.presets import PRESETS
 from gdwlib.runs.records import RunRecord
 
 SAME, OPPOSITE, OPEN = "same sign", "opposite", "open"  # the paper's gain over Base and ours
-SCALES = {"paper": "32×32", "half": "16×16"}  # the presets of the paper's length: CIFAR's pixels
 
 
 def table_configs(
@@ -264,35 +262,6 @@ def short(frame: pd.DataFrame, rows: int = 6) -> pd.DataFrame:
     return text.replace(r", p .*", "", regex=True)
 
 
-def on_cifar(number: int, evidence: Evidence) -> pd.DataFrame | str:
-    """`readable` rows of the records there are of the paper's training on both CIFARs: at its size
-    (`paper`), and at half the side (`half`); where there are none, a sentence that says how to
-    make them."""
-    there = {
-        (SCALES[frame.attrs["preset"]], frame.attrs["dataset"]): readable(frame)
-        for frame in long_trainings(number, evidence)
-    }
-    command = f"python -m gdwlib sweep table{number} --preset paper"
-    return (
-        pd.concat(there, names=["pixels", "data set"]).fillna("–")
-        if there
-        else Sentence(
-            f"At the paper's length there are no records yet; this command makes them: {command} "
-            "(with --preset half, a quarter of the pixels, a CPU takes hours for a run)"
-        )
-    )
-
-
-def long_trainings(number: int, evidence: Evidence) -> Iterator[pd.DataFrame]:
-    """`compare`'s frames of the records there are of the paper's training, those at half the
-    side last."""
-    for preset in SCALES:
-        for dataset in PUBLISHED:
-            frame = compare(number, evidence, dataset, preset)
-            if frame["seeds"].any():
-                yield frame[frame["seeds"] > 0]
-
-
 def as_text(frame: pd.DataFrame) -> str:
     """`compare`'s whole table for a terminal or a pipe: nothing is cut."""
     return "{}\n{}\n\n{}\n".format(*headed(frame), readable(frame).to_string())
@@ -333,6 +302,9 @@ def headed(frame: pd.DataFrame) -> tuple[str, str]:
             note += (
                 "; “difference”: from the paper's, in brackets in the paper's standard deviations"
             )
+        elif frame.attrs["preset"] == "half":
+            note += "; ours are of images with a quarter of the pixels: "
+            note += "compare gains, not accuracies"
         else:
             note += "; ours are shorter trainings on fewer images than the paper's: "
             note += "compare signs, not sizes"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import gdwlib
-from gdwlib.companion import run_figures, tables
+from gdwlib.companion import long_trainings, tables
 from gdwlib.companion.evidence import Evidence, final_accuracy
 from gdwlib.companion.quantities import separation, separation_by_epoch
 from gdwlib.runs.folders import project_folder
@@ -22,22 +22,24 @@ def base_runs(evidence, preset):
 
 
 def test_both_sizes_stand_in_one_table(evidence):
-    rows = tables.on_cifar(4, evidence)
-    for preset, pixels in tables.SCALES.items():
+    rows = long_trainings.table(4, evidence)
+    for preset, pixels in long_trainings.PIXELS.items():
         finals = [final_accuracy(record) for record in base_runs(evidence, preset)]
         row = rows.loc[pixels, "cifar10", "0.01", "Base"]
         assert row["ours"].startswith(f"{np.mean(finals):.2f}")
         assert row["seeds"] == str(len(finals))
     # at another size a difference to the paper's accuracy would say nothing
     assert set(rows.loc["16×16"]["difference"]) == {"–"}
+    _, note = tables.headed(tables.compare(4, evidence, "cifar10", "half"))
+    assert note.endswith("compare gains, not accuracies")
     assert "std" in rows.loc["32×32", "cifar10", "0.01", "Base"]["difference"]
 
 
 def test_each_setting_is_a_column_and_each_run_a_line_with_its_best_epoch(evidence):
-    drawn = run_figures.long_trainings(4, evidence)
+    drawn = long_trainings.curves(4, evidence)
     titles = [axes.get_title() for axes in drawn.axes]
     assert titles == ["CIFAR-10, 32×32 pixels, μ = 0.01", "CIFAR-10, 16×16 pixels, μ = 0.01"]
-    for axes, preset in zip(drawn.axes, tables.SCALES, strict=True):
+    for axes, preset in zip(drawn.axes, long_trainings.PIXELS, strict=True):
         lines = {
             tuple(line.get_ydata()): line for line in axes.get_lines() if len(line.get_xdata()) > 1
         }
@@ -50,8 +52,8 @@ def test_each_setting_is_a_column_and_each_run_a_line_with_its_best_epoch(eviden
 
 def test_without_records_a_sentence_says_how_to_make_them(tmp_path):
     nothing = Evidence(tmp_path)
-    assert "sweep table3 --preset paper" in tables.on_cifar(3, nothing)
-    assert run_figures.long_trainings(3, nothing) is None
+    assert "sweep table3 --preset paper" in long_trainings.table(3, nothing)
+    assert long_trainings.curves(3, nothing) is None
 
 
 @pytest.mark.parametrize("method", ["gdw", "mwnet"])
