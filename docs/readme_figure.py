@@ -14,7 +14,9 @@ from gdwlib.companion import figures, plots
 def main(to: Path) -> None:
     plots.style()
     case = gdwlib.single_image_step(
-        gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4), "cat", "dog"
+        gdwlib.RunConfig(dataset="cifar10", preset="half", noise="uniform", noise_ratio=0.6),
+        "cat",
+        "dog",
     )
     figure = figures.messages(case, gdwlib.DATASETS["cifar10"].classes)
     figure.savefig(to / "messages.png", metadata={"Software": None})

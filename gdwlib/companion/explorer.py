@@ -48,9 +48,9 @@ def weights(
     """What Algorithm 1 makes of image `row` of the batch, had it another label or other
     probabilities.
 
-    The derivative of the meta loss by the image's logits is taken from the real step and held
-    fixed, in g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij. As things were, the weights are those of the
-    real step.
+    The image's row of J D v, in g_ij = -(1/n) (p_ij - y_ij) (J D v)_ij, is taken from the real step
+    and held fixed: it says how the meta loss answers to the image's gradient at the logits. As
+    things were, the weights are those of the real step.
 
     Args:
         case: from `gdwlib.single_image_step`.

@@ -136,16 +136,18 @@ def increased_ratios(records: Sequence[RunRecord]) -> Figure:
 def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """The idea in one figure: the messages that one wrong label sends, and how far each is heard.
     `case` is what `gdwlib.single_image_step` returns; a bar is what multiplies class j's part of
-    the gradient, p_j - y_j."""
+    the gradient, p_j - y_j. Under the bars stands how well the two runs' weights tell right labels
+    from wrong ones over the whole training set (AUROC of its last ω_t, percent; 50 is chance)."""
     i = int(case["shown"])
     true, given = int(case["true"][i]), int(case["given"][i])
     texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
     wrong = [j in (true, given) for j in range(len(classes))]
     columns = {
         "plain training:\nevery message in full": np.ones(len(classes)),
-        "one weight (MWNet):\nall turned down alike": case["mwnet_weights"][i],
-        "ten weights (GDW):\nthe two wrong ones turned down": case["class_weights"][i],
+        "one weight (MWNet):\nthe same for every message": case["mwnet_weights"][i],
+        "ten weights (GDW):\none for each message": case["class_weights"][i],
     }
+    aurocs = (None, case["mwnet_auroc"], case["auroc"])
     figure, (left, *bars) = plt.subplots(
         1, 4, figsize=(9.5, 3.9), width_ratios=(1.1, 1.25, 1.25, 1.25)
     )
@@ -153,7 +155,7 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     left.imshow(image.transpose(1, 2, 0) if len(image) == 3 else image[0], cmap="gray_r")
     left.set_title(f"a {classes[true]},\nlabelled “{classes[given]}”", fontsize=11)
     left.axis("off")
-    for axes, (title, weights) in zip(bars, columns.items(), strict=True):
+    for axes, (title, weights), auroc in zip(bars, columns.items(), aurocs, strict=True):
         axes.barh(texts, weights, color=[WRONG if bad else CLEAN for bad in wrong], height=0.72)
         for j, weight in enumerate(weights):
             axes.text(
@@ -166,7 +168,9 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
                 fontsize=8,
             )
         axes.set_title(title, fontsize=9.5)
-        axes.set(xlim=(0, 1.05), xticks=[], xlabel="weight of the message")
+        axes.set(xlim=(0, 1.05), xticks=[])
+        below = "" if auroc is None else f"\nAUROC of the run: {float(auroc):.1f}%"
+        axes.set_xlabel(f"weight of the message{below}", fontsize=9.5)
         axes.grid(False)
         axes.invert_yaxis()
         if axes is not bars[0]:

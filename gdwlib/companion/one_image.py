@@ -1,8 +1,7 @@
-"""One mislabelled image taken apart: what GDW and MWNet make of the same batch at the same moment
-(Figures 1 and 4)."""
+"""One mislabelled image taken apart: what GDW and MWNet, each at the end of its own training, make
+of the same batch (Figures 1 and 4)."""
 
 import contextlib
-import copy
 import io
 import tempfile
 import zipfile
@@ -19,13 +18,18 @@ from gdwlib.runs.config import RunConfig, suggestion
 from gdwlib.runs.files import write_file
 from gdwlib.runs.folders import Folders
 from gdwlib.runs.loading import DeviceLoader
+from gdwlib.runs.records import RunRecord
 from gdwlib.runs.training import load_split, run
 
 # a damaged file of arrays
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error)
 ARRAYS = (
     "run",
+    "mwnet_run",
+    "auroc",
+    "mwnet_auroc",
     "id",
+    "sure",
     "images",
     "shown",
     "class_lr",
@@ -51,33 +55,43 @@ def single_image_step(
     outputs: Path | str | None = None,
     data: Path | str | None = None,
 ) -> dict[str, np.ndarray]:
-    """One step of GDW and one of MWNet, each from a run's trained networks, on a batch of 100
-    training images.
+    """One step of GDW and one of MWNet on the same 100 training images, each from the networks of
+    its own run.
 
-    The image shown is the first of class `true` labelled `given`, by dataset id; the others are the
-    first of the run's first epoch; the meta batch likewise. The learning rate is half the run's,
-    the schedule's middle. The result is kept in outputs/figures, and read from there the next time.
+    The image shown is, among those of class `true` labelled `given`, the one to whose true class
+    the network of plain training (Base, the same data and seed) gives the highest probability. The
+    others are the first of the run's first epoch; the meta batch likewise. The learning rate is
+    half the run's, the schedule's middle. The result is kept in outputs/figures, and read from
+    there the next time. Networks that are not in outputs/runs are trained first: up to three runs.
+
+    Args:
+        config: a run of GDW. MWNet's and Base's are those with its fields.
 
     Returns:
-        arrays by name: `run`, its id; `id`, the image's; `shown`: its row in the arrays below;
+        arrays by name: `run` and `mwnet_run`, the ids; `auroc` and `mwnet_auroc` (percent), how
+        well the runs' last ω_t tell right labels from wrong ones, NaN where no label is wrong;
+        `id`, the image's; `sure`, Base's probability of its true class; `shown`: its row in the
+        arrays below;
         `images` (n, channels, H, W) uint8 of the batch, before any averaging; `class_lr`, `clip`
         and `zero_mean` of the step; (n,): `given`, `true`, `losses`; (n, C): `probs`, and at the
         class level `first_weights` ω, `class_weights` ω′, `class_gradient` g; `mwnet_first` and
         `mwnet_weights` (n, C): MWNet's weights before and after its own step.
 
     Raises:
-        ValueError: an unknown class name, no such image in the run's training set, or a method
-            without a weighting network.
+        ValueError: an unknown class name, no such image in the run's training set, or another
+            method than GDW.
     """
-    if config.method not in ("gdw", "mwnet"):
+    if config.method != "gdw":
         raise ValueError(
-            f"method: must be one with a weighting network, gdw or mwnet, not {config.method!r}"
+            f"method: must be gdw (MWNet's run follows from it), not {config.method!r}"
         )
     folders = Folders.named(outputs, data)
     path = folders.figures / f"step-{config.run_id}-{true}-labelled-{given}.npz"
     with contextlib.suppress(*UNREADABLE):
         with np.load(io.BytesIO(path.read_bytes())) as arrays:
             return {name: arrays[name] for name in ARRAYS}
+    from gdwlib.companion.quantities import separation  # SciPy, which takes long to import
+
     split = load_split(config, folders.data)
     for name in (true, given):
         if name not in split.classes:
@@ -89,22 +103,41 @@ def single_image_step(
     if not len(candidates):
         raise ValueError(f"{config.run_id}: no {true} is labelled {given}")
     with tempfile.TemporaryDirectory() as elsewhere:
-        record = run(config, outputs=folders.outputs, data=folders.data)
-        # a record from the repository: train once more for the networks
-        if not (record.path / "model.pt").is_file():
-            record = run(config, outputs=elsewhere, data=folders.data)
-        network = record.model(len(split.classes), len(split.mean))
-        weight_net = record.weight_net()
-    order = train_order(len(split.given), config.seed, 0)
-    rows = np.concatenate([candidates[:1], order[order != candidates[0]][:99]])  # (n,)
+
+        def trained(method: str) -> RunRecord:
+            ours = RunConfig.of_record(vars(config) | {"method": method})
+            record = run(ours, outputs=folders.outputs, data=folders.data)
+            # a record from the repository: train once more for the networks
+            if not (record.path / "model.pt").is_file():
+                record = run(ours, outputs=elsewhere, data=folders.data)
+            return record
+
+        records = {"class": trained("gdw"), "instance": trained("mwnet")}
+        shape = len(split.classes), len(split.mean)
+        base = trained("base").model(*shape)
+        networks = {
+            level: (record.model(*shape), record.weight_net()) for level, record in records.items()
+        }
+        separated = {
+            level: np.array(separation(record), dtype=float) for level, record in records.items()
+        }
     loader = DeviceLoader(config, split, torch.device("cpu"))
     loader.augment = False
     meta_rows = meta_order(len(split.meta.labels), min(100, len(split.meta.labels)), config.seed, 0)
+    images = loader.train[torch.as_tensor(candidates)]
+    sure = loader.probabilities(base.to(loader.mean.dtype), images)[:, t]  # (candidates,)
+    shown = candidates[int(sure.argmax())]
+    order = train_order(len(split.given), config.seed, 0)
+    rows = np.concatenate([[shown], order[order != shown][:99]])  # (n,)
     batch = loader.batch(torch.as_tensor(rows), torch.as_tensor(meta_rows), torch.Generator())
 
     arrays = {
         "run": np.array(config.run_id),
-        "id": split.train.ids[rows[0]],
+        "mwnet_run": np.array(records["instance"].path.name),
+        "auroc": separated["class"],
+        "mwnet_auroc": separated["instance"],
+        "id": split.train.ids[shown],
+        "sure": sure.max(),
         "images": np.asarray(split.train.images[rows]),
         "shown": np.array(0),
         "class_lr": np.array(
@@ -115,8 +148,9 @@ def single_image_step(
         "given": split.given[rows],
         "true": split.train.labels[rows],
     }
-    for level in ("class", "instance"):
-        theta, phi = (copy.deepcopy(part).to(loader.mean.dtype) for part in (network, weight_net))
+    for level, (theta, phi) in networks.items():
+        theta, phi = theta.to(loader.mean.dtype), phi.to(loader.mean.dtype)
+        theta.train()  # batch norm by the batch, as in training; `step` leaves the mode as it is
         gdw = GDW(
             theta,
             torch.optim.SGD(theta.parameters(), config.lr / 2),

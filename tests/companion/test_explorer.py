@@ -7,7 +7,7 @@ import gdwlib
 from gdwlib.companion import explorer
 from gdwlib.runs.progress import PAGES
 
-CONFIG = gdwlib.RunConfig(dataset="cifar10", noise="uniform", noise_ratio=0.4)
+CONFIG = gdwlib.RunConfig(dataset="cifar10", preset="half", noise="uniform", noise_ratio=0.6)
 CLASSES = gdwlib.DATASETS["cifar10"].classes
 
 
@@ -42,14 +42,14 @@ def test_the_constraint_and_the_weighted_probabilities(case):
 
 
 def test_the_clip_bounds_the_step(case):
-    free = explorer.weights(case, 0, zero_mean=False)
-    assert np.abs(free.second - free.first).max() == pytest.approx(0.2) and free.clipped.any()
-    wide = explorer.weights(case, 0, zero_mean=False, clip=1.0)
-    narrow = explorer.weights(case, 0, zero_mean=False, class_lr=1e-3)
+    tight = explorer.weights(case, 0, zero_mean=False, clip=0.05)
+    assert np.abs(tight.second - tight.first).max() == pytest.approx(0.05) and tight.clipped.any()
+    wide = explorer.weights(case, 0, zero_mean=False, clip=9.0)
+    small = explorer.weights(case, 0, zero_mean=False, clip=0.05, class_lr=1e-3)
     assert (
-        np.abs(wide.second - wide.first).max() > 0.2
+        np.abs(wide.second - wide.first).max() > 0.05
         and not wide.clipped.any()
-        and not narrow.clipped.any()
+        and not small.clipped.any()
     )
 
 

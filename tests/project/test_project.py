@@ -225,6 +225,15 @@ def test_notebooks_speak_of_what_exists():
     assert len(set().union(*spoken.values())) > 5, spoken
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_code_in_a_notebooks_text_stands_whole(path):
+    """The fences of a block on lines of their own, inline code within its line."""
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "markdown":
+            text = re.sub(r"^```\w*\n(.*\n)*?```$", "", "".join(cell["source"]), flags=re.M)
+            assert not [line for line in text.splitlines() if "```" in line or line.count("`") % 2]
+
+
 # the data; a descent on one logit
 DRAWN_FROM_CODE = {("00_quickstart", 0), ("02_zero_mean_constraint", 0)}
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 
 import gdwlib
+from gdwlib.companion.quantities import separation
+from gdwlib.data.batches import pooled
 from gdwlib.runs import machine, training
 from gdwlib.runs.files import RecordError
 from gdwlib.runs.run_folder import RunFolder
@@ -254,17 +256,51 @@ def test_pooling_beyond_the_image_is_named(tmp_path):
         gdwlib.run(smoke(pool=29), outputs=tmp_path, progress=False)
 
 
+def test_single_image_step_is_a_step_of_each_run(tmp_path):
+    """GDW's and MWNet's from their own networks, on the image that Base is surest of."""
+    setting = dict(noise="uniform", noise_ratio=0.4, preset="smoke")
+    config = gdwlib.RunConfig(**setting, clip=0.05)
+    case = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
+    assert case["shown"] == 0 and (case["true"][0], case["given"][0]) == (6, 4)
+    moved = np.abs(case["class_weights"] - case["first_weights"])
+    moved[np.arange(100), case["given"]] = 0  # Eq. 4 sets the target's
+    assert moved.max() == pytest.approx(0.05, rel=1e-3)
+
+    of_mwnet, of_base = (gdwlib.RunConfig(method=name, **setting) for name in ("mwnet", "base"))
+    gdw, mwnet, base = (
+        gdwlib.run(config, outputs=tmp_path, progress=False)
+        for config in (config, of_mwnet, of_base)
+    )
+    split = gdwlib.load_split(config)
+    mean, std = (np.reshape(part, (1, -1, 1, 1)) for part in (split.mean, split.std))
+
+    def logits_of(network, images):  # (n, 1, 28, 28) → (n, 10)
+        x = pooled(torch.as_tensor(images), config.pool).numpy() / 255
+        with torch.no_grad():
+            return network(torch.as_tensor((x - mean) / std, dtype=torch.float32))
+
+    given = torch.as_tensor(case["given"])  # (n,)
+    for record, first in ((gdw, case["first_weights"]), (mwnet, case["mwnet_first"])):
+        logits = logits_of(record.model(10, 1).train(), case["images"])  # batch norm by the batch
+        losses = torch.nn.functional.cross_entropy(logits, given, reduction="none")
+        weights = record.weight_net()(losses[:, None]).detach().numpy()  # (n, 1)
+        assert np.allclose(first, weights, atol=1e-4)
+        if record is gdw:
+            assert np.allclose(case["probs"], logits.softmax(1), atol=1e-4)
+    assert (str(case["run"]), str(case["mwnet_run"])) == (gdw.path.name, mwnet.path.name)
+    assert (case["auroc"], case["mwnet_auroc"]) == (separation(gdw), separation(mwnet))
+
+    such = (split.train.labels == 6) & (split.given == 4)
+    sure = logits_of(base.model(10, 1), split.train.images[such]).softmax(1)[:, 6].numpy()
+    assert case["id"] == split.train.ids[such][sure.argmax()]
+    assert float(case["sure"]) == pytest.approx(sure.max(), abs=1e-4)
+    with pytest.raises(ValueError, match="method: must be gdw .*, not 'mwnet'"):
+        gdwlib.single_image_step(of_mwnet, "shirt", "coat", outputs=tmp_path)
+
+
 def test_single_image_step_is_kept_and_does_not_need_the_networks_of_the_record(tmp_path):
     config = gdwlib.RunConfig(noise="uniform", noise_ratio=0.4, preset="smoke", clip=0.05)
     first = gdwlib.single_image_step(config, "shirt", "coat", outputs=tmp_path)
-    assert (
-        first["class_weights"].shape == (100, 10)
-        and first["true"][0] == 6
-        and first["given"][0] == 4
-    )
-    moved = np.abs(first["class_weights"] - first["first_weights"])
-    moved[np.arange(100), first["given"]] = 0  # Eq. 4 sets the target's
-    assert moved.max() == pytest.approx(0.05, rel=1e-3)
     (kept,) = (tmp_path / "figures").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
     for path in tmp_path.glob("runs/*/*.pt"):
