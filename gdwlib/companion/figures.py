@@ -137,7 +137,7 @@ def messages(case: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """The idea in one figure: the messages that one wrong label sends, and how far each is heard.
     `case` is what `gdwlib.single_image_step` returns; a bar is what multiplies class j's part of
     the gradient, p_j - y_j. Under the bars stands how well the two runs' weights tell right labels
-    from wrong ones over the whole training set (AUROC of its last ω_t, percent; 50 is chance)."""
+    from wrong ones over the whole training set (AUROC of their last ω_t, percent; 50 is chance)."""
     i = int(case["shown"])
     true, given = int(case["true"][i]), int(case["given"][i])
     texts = [("" if j == given else "not ") + name for j, name in enumerate(classes)]
